@@ -1,0 +1,490 @@
+/*
+ * libnanomodel: kernels for quantized language models. The whole C ABI.
+ *
+ * Conventions
+ *   - Every function returns NM_OK (0) or a negative nm_status. nm_last_error() tells, per thread, which function and
+ *     argument was wrong, what came and what was expected. Nothing aborts, prints, throws or reads the environment.
+ *   - Every struct begins with struct_size = sizeof(the struct) as the caller was compiled; fields are only ever added at
+ *     the end. Reserved and unused fields are zero.
+ *   - Shapes are int64_t and count elements, never bytes. Matrices are row-major; a *_stride is the distance between the
+ *     starts of two rows in elements. M = rows of activations (tokens), N = output features, K = input features,
+ *     T = tokens of a step, S = sequences of a step, H = query heads, KV = key/value heads, D = head dimension.
+ *   - Memory belongs to the caller; native code borrows it for the call. On NM_DEVICE_CPU any host address will do, with
+ *     no alignment beyond that of the element type; on other devices addresses come from nm_buffer_alloc.
+ *   - An engine runs one call at a time; a second caller waits. Results do not depend on the number of threads. Work
+ *     memory belongs to the engine and grows as needed.
+ *   - `cancel` in an argument struct may be NULL or the address of an int32_t; when it becomes non-zero the call returns
+ *     NM_ERR_CANCELLED between two tiles, and its outputs are unspecified.
+ */
+#ifndef NANOMODEL_H
+#define NANOMODEL_H
+
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define NM_API __declspec(dllexport)
+#else
+#define NM_API __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---------- versions, status, errors ---------- */
+
+#define NM_ABI_MAJOR 1
+#define NM_ABI_MINOR 0
+
+typedef enum nm_status {
+  NM_OK = 0,
+  NM_ERR_ARGUMENT = -1,    /* NULL, negative, misaligned, overflowing, inconsistent */
+  NM_ERR_STRUCT_SIZE = -2, /* struct_size is not one this library knows */
+  NM_ERR_HANDLE = -3,      /* the engine was destroyed or never created */
+  NM_ERR_UNSUPPORTED = -4, /* valid, but not served by this build, tier or device */
+  NM_ERR_MEMORY = -5,      /* allocation failed */
+  NM_ERR_DEVICE = -6,      /* no such device, driver missing, device lost */
+  NM_ERR_CANCELLED = -7,
+  NM_ERR_INTERNAL = -8
+} nm_status;
+
+/* The version this library was built with. A caller refuses another major. */
+NM_API int32_t nm_abi_version(int32_t *major, int32_t *minor);
+
+/* Copies this thread's last error message, cut to cap - 1 bytes and NUL-terminated; "" when there was none. */
+NM_API int32_t nm_last_error(char *buffer, int64_t cap);
+
+/* ---------- what this machine has ---------- */
+
+/* Kernel tiers, each needing all that the ones before it on the same architecture need. */
+typedef enum nm_tier {
+  NM_TIER_AUTO = -1,
+  NM_TIER_REFERENCE = 0, /* plain C++: the oracle */
+  NM_TIER_AVX2 = 1,      /* AVX2, FMA, F16C */
+  NM_TIER_AVX512 = 2,    /* AVX-512 F, BW, VL, DQ */
+  NM_TIER_COUNT = 3
+} nm_tier;
+
+typedef enum nm_device_kind { NM_DEVICE_CPU = 0, NM_DEVICE_CUDA = 1 } nm_device_kind;
+
+typedef struct nm_cpu_info {
+  uint32_t struct_size;
+  int32_t logical_cores; /* that this process may use */
+  char brand[64];
+  char features[192]; /* space-separated names, e.g. "avx2 fma f16c avx512f"; "-name" = the CPU has it, the OS is not
+                         saving its registers */
+  int32_t best_tier;  /* nm_tier */
+  uint32_t tiers;     /* bit t set: tier t runs here and is compiled in */
+} nm_cpu_info;
+
+NM_API int32_t nm_cpu_query(nm_cpu_info *info);
+
+/* "reference", "avx2", "avx512": the names that NANOMODEL_TIER takes. */
+NM_API int32_t nm_tier_name(int32_t tier, char *buffer, int64_t cap);
+
+typedef struct nm_device_info {
+  uint32_t struct_size;
+  int32_t kind; /* nm_device_kind */
+  int32_t index;
+  int32_t compute_major, compute_minor; /* CUDA compute capability; 0 on a CPU */
+  int32_t multiprocessors;
+  int64_t memory_total, memory_free; /* bytes */
+  char name[128];
+} nm_device_info;
+
+/* Number of devices of a kind. 0, without an error, when libnanomodel_cuda or the driver is absent; `why` (may be NULL)
+ * then says what was missing. */
+NM_API int32_t nm_device_count(int32_t kind, int32_t *count, char *why, int64_t cap);
+NM_API int32_t nm_device_query(int32_t kind, int32_t index, nm_device_info *info);
+
+/* ---------- engine: one device, its threads, its kernels ---------- */
+
+typedef struct nm_engine nm_engine;
+
+typedef struct nm_engine_options {
+  uint32_t struct_size;
+  int32_t device_kind; /* nm_device_kind */
+  int32_t device_index;
+  int32_t threads; /* CPU workers, the caller included; 0 = all cores this process may use */
+  int32_t tier;    /* nm_tier; NM_TIER_AUTO = the best; one the CPU lacks is refused */
+  int32_t spin_us; /* how long an idle worker spins before it sleeps; 0 = default (50) ; -1 = never */
+} nm_engine_options;
+
+typedef struct nm_engine_info {
+  uint32_t struct_size;
+  int32_t device_kind, device_index;
+  int32_t threads;
+  int32_t tier;
+} nm_engine_info;
+
+NM_API int32_t nm_engine_create(const nm_engine_options *options, nm_engine **engine);
+/* Waits for the call in flight. NULL is fine; a second destroy is NM_ERR_HANDLE. */
+NM_API int32_t nm_engine_destroy(nm_engine *engine);
+NM_API int32_t nm_engine_query(nm_engine *engine, nm_engine_info *info);
+/* Waits until all that was enqueued is done (at once on a CPU). */
+NM_API int32_t nm_engine_sync(nm_engine *engine);
+
+/* Memory of the engine's device, 64-byte aligned, zeroed. */
+NM_API int32_t nm_buffer_alloc(nm_engine *engine, int64_t bytes, void **address);
+NM_API int32_t nm_buffer_free(nm_engine *engine, void *address);
+
+typedef enum nm_copy_kind {
+  NM_COPY_HOST_TO_DEVICE = 0,
+  NM_COPY_DEVICE_TO_HOST = 1, /* waits */
+  NM_COPY_DEVICE_TO_DEVICE = 2
+} nm_copy_kind;
+NM_API int32_t nm_buffer_copy(nm_engine *engine, void *to, const void *from, int64_t bytes, int32_t kind);
+
+/* ---------- numbers ---------- */
+
+typedef enum nm_type {
+  NM_F32 = 0,
+  NM_F16 = 1,
+  NM_BF16 = 2,
+  NM_F64 = 3,
+  NM_F8_E4M3 = 4, /* the "fn" kind: no infinities, 0x7f is NaN */
+  NM_F8_E5M2 = 5
+} nm_type;
+
+/* y[i] = x[i] converted; from any nm_type to NM_F32, NM_F16 or NM_BF16, rounded half to even. */
+typedef struct nm_convert_args {
+  uint32_t struct_size;
+  int32_t from, to; /* nm_type */
+  int32_t reserved;
+  int64_t count;
+  const void *x;
+  void *y;
+  const int32_t *cancel;
+} nm_convert_args;
+NM_API int32_t nm_convert(nm_engine *engine, const nm_convert_args *args);
+
+/* ---------- linear: y[M,N] = x[M,K] . W[N,K]^T (+ bias) (+ residual) ---------- */
+
+/*
+ * A weight, as it is handed to nm_linear_pack.
+ *   Float weights:   type = NM_F32, NM_F16, NM_BF16; data[N,K].
+ *   Integer weights: bits 2..8; codes[N,K] one byte each (0..2^bits-1); scales[G,N]; zeros[G,N] as exact codes, or NULL
+ *                    for the symmetric 2^(bits-1); g_idx[K] = group of each column, or NULL for k / group_size.
+ *                    W[n,k] = scales[g,n] * (codes[n,k] - zeros[g,n]), g = g_idx[k]. G = ceil(K / group_size).
+ *                    This canonical form is what the checkpoint unpackers make; the packed image is private to the kernel.
+ */
+typedef struct nm_weight {
+  uint32_t struct_size;
+  int32_t bits; /* 0 = float weight */
+  int32_t type; /* nm_type of data when bits == 0 */
+  int32_t reserved;
+  int64_t n, k;
+  int64_t group_size; /* 1..K; ignored when bits == 0 */
+  const void *data;
+  const uint8_t *codes;
+  const float *scales;
+  const uint8_t *zeros;
+  const int32_t *g_idx;
+} nm_weight;
+
+/* Bytes of the packed image that this engine's kernel wants for such a weight (pointers are not read, but g_idx is:
+ * a column order that no group boundary of the 4-bit layout fits widens to 8 bits). */
+NM_API int32_t nm_linear_pack_size(nm_engine *engine, const nm_weight *weight, int64_t *bytes);
+/* Packs into image[bytes]. The image is relocatable (it holds no addresses) and fits engines of the same tier. */
+NM_API int32_t nm_linear_pack(nm_engine *engine, const nm_weight *weight, void *image, int64_t bytes);
+
+typedef struct nm_linear_info {
+  uint32_t struct_size;
+  int32_t bits; /* as stored: 2- and 3-bit weights may be widened */
+  int32_t type; /* nm_type of float weights */
+  int32_t act_order;
+  int64_t n, k, groups, bytes;
+  char kernel[64]; /* name of the kernel that serves it, e.g. "linear_i4_avx512" */
+} nm_linear_info;
+NM_API int32_t nm_linear_query(nm_engine *engine, const void *image, int64_t bytes, nm_linear_info *info);
+
+typedef struct nm_linear_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  int64_t m;
+  const void *image; /* from nm_linear_pack */
+  int64_t image_bytes;
+  const float *x; /* [M,K] */
+  int64_t x_stride;
+  float *y; /* [M,N]; may be the residual, must not overlap x */
+  int64_t y_stride;
+  const float *bias;     /* [N] or NULL */
+  const float *residual; /* [M,N] or NULL; added last */
+  int64_t residual_stride;
+  const int32_t *cancel;
+} nm_linear_args;
+NM_API int32_t nm_linear(nm_engine *engine, const nm_linear_args *args);
+
+/* ---------- embedding and rows ---------- */
+
+/* y[t,:] = table[ids[t],:] as float32. An id outside 0..rows-1 is NM_ERR_ARGUMENT. */
+typedef struct nm_embedding_args {
+  uint32_t struct_size;
+  int32_t type;  /* nm_type of the table: NM_F32, NM_F16, NM_BF16 */
+  int64_t t, rows, cols;
+  const void *table; /* [rows,cols] */
+  int64_t table_stride;
+  const int32_t *ids; /* [T] */
+  float *y;           /* [T,cols] */
+  int64_t y_stride;
+  const int32_t *cancel;
+} nm_embedding_args;
+NM_API int32_t nm_embedding(nm_engine *engine, const nm_embedding_args *args);
+
+/* ---------- norms ---------- */
+
+/*
+ * Over the last dimension of x[rows, groups, cols] (groups > 1: heads that lie side by side in a row, as for the query
+ * and key norms of Qwen3). x and y may be the same. Zhang & Sennrich 2019; Ba et al. 2016.
+ *   rms:   y = x / sqrt(mean(x^2) + eps) * weight
+ *   layer: y = (x - mean(x)) / sqrt(var(x) + eps) * weight + bias      (bias may be NULL, weight too)
+ */
+typedef struct nm_norm_args {
+  uint32_t struct_size;
+  float eps;
+  int64_t rows, groups, cols;
+  const float *x;
+  int64_t x_stride; /* between rows; groups follow each other directly */
+  float *y;
+  int64_t y_stride;
+  const float *weight; /* [cols] */
+  const float *bias;   /* [cols], layer norm only */
+  const int32_t *cancel;
+} nm_norm_args;
+NM_API int32_t nm_rms_norm(nm_engine *engine, const nm_norm_args *args);
+NM_API int32_t nm_layer_norm(nm_engine *engine, const nm_norm_args *args);
+
+/* ---------- the ragged batch ---------- */
+
+/*
+ * One step runs T tokens of S sequences, prefill and decode mixed. The arrays lie in the engine's memory; ops read them
+ * there, and no op takes a position as a number, so that a captured step can be replayed.
+ */
+typedef struct nm_batch {
+  uint32_t struct_size;
+  int32_t reserved;
+  int64_t tokens;            /* T */
+  int64_t sequences;         /* S */
+  const int32_t *positions;  /* [T] position of each token in its sequence, 0-based */
+  const int32_t *sequence;   /* [T] which sequence each token belongs to, 0..S-1 */
+  const int32_t *block_table; /* [S, block_table_stride] numbers of the KV blocks of a sequence, in order */
+  int64_t block_table_stride;
+} nm_batch;
+
+/* ---------- rotary position embedding (Su et al. 2021) ---------- */
+
+/*
+ * cos[t,i] = scale * cos(position[t] * inv_freq[i]), sin likewise, i < rotary_dim / 2; once a step, for all layers.
+ * Plain, linear, llama3 and YaRN scaling differ in inv_freq and scale only. The angle is rounded to float32 before the
+ * cosine is taken, as the reference implementations do.
+ */
+typedef struct nm_rope_table_args {
+  uint32_t struct_size;
+  float scale;
+  int64_t half; /* rotary_dim / 2 */
+  const nm_batch *batch;
+  const float *inv_freq; /* [half] */
+  float *cos, *sin;      /* [T,half] */
+  const int32_t *cancel;
+} nm_rope_table_args;
+NM_API int32_t nm_rope_table(nm_engine *engine, const nm_rope_table_args *args);
+
+/*
+ * Rotates the first 2 * half elements of each of `heads` heads of x[T, heads, D] in place; the rest of a head is left
+ * as it is (partial rotary). Pairs are (i, i + half), or (2i, 2i + 1) when interleaved.
+ */
+typedef struct nm_rope_args {
+  uint32_t struct_size;
+  int32_t interleaved;
+  int64_t t, heads, head_dim, half;
+  float *x;
+  int64_t x_stride;
+  const float *cos, *sin; /* [T,half] */
+  const int32_t *cancel;
+} nm_rope_args;
+NM_API int32_t nm_rope(nm_engine *engine, const nm_rope_args *args);
+
+/* ---------- paged KV cache and attention ---------- */
+
+/*
+ * One layer's keys and values: each [blocks, KV, block_size, D]; position p of a sequence lies in its block
+ * block_table[p / block_size] at row p % block_size.
+ */
+typedef struct nm_kv_cache {
+  uint32_t struct_size;
+  int32_t type; /* nm_type; NM_F32 */
+  int64_t blocks, block_size, kv_heads, head_dim;
+  void *keys, *values;
+} nm_kv_cache;
+
+/* Writes key[T, KV, D] and value[T, KV, D] of each token to its place. */
+typedef struct nm_kv_append_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  const nm_batch *batch;
+  const nm_kv_cache *cache;
+  const float *key, *value;
+  int64_t key_stride, value_stride;
+  const int32_t *cancel;
+} nm_kv_append_args;
+NM_API int32_t nm_kv_append(nm_engine *engine, const nm_kv_append_args *args);
+
+/*
+ * y[t, h, :] = softmax(scale * q[t,h] . K[0..p]) V[0..p], p = positions[t]: causal, over the cache, which must hold the
+ * step's own tokens already. H is a multiple of KV (grouped heads). window > 0: only the last `window` positions, the
+ * token's own included.
+ */
+typedef struct nm_attention_args {
+  uint32_t struct_size;
+  float scale; /* usually 1 / sqrt(D) */
+  int64_t heads;
+  int64_t window; /* 0 = all */
+  const nm_batch *batch;
+  const nm_kv_cache *cache;
+  const float *q; /* [T, H, D] */
+  int64_t q_stride;
+  float *y; /* [T, H, D] */
+  int64_t y_stride;
+  const int32_t *cancel;
+} nm_attention_args;
+NM_API int32_t nm_attention(nm_engine *engine, const nm_attention_args *args);
+
+/* ---------- activations ---------- */
+
+typedef enum nm_activation {
+  NM_SILU = 0,      /* x / (1 + exp(-x)) */
+  NM_GELU = 1,      /* x * Phi(x), by erf */
+  NM_GELU_TANH = 2, /* the tanh approximation (Hendrycks & Gimpel 2016) */
+  NM_RELU = 3
+} nm_activation;
+
+/* y[r,c] = act(x[r,c]) or, with `up`, act(x[r,c]) * up[r,c]. y may be x or up. */
+typedef struct nm_activation_args {
+  uint32_t struct_size;
+  int32_t kind; /* nm_activation */
+  int64_t rows, cols;
+  const float *x;
+  int64_t x_stride;
+  const float *up; /* or NULL */
+  int64_t up_stride;
+  float *y;
+  int64_t y_stride;
+  const int32_t *cancel;
+} nm_activation_args;
+NM_API int32_t nm_activate(nm_engine *engine, const nm_activation_args *args);
+
+/* ---------- softmax and sampling ---------- */
+
+/* y = softmax(x / temperature) of each row; x and y may be the same. temperature > 0. */
+typedef struct nm_softmax_args {
+  uint32_t struct_size;
+  float temperature;
+  int64_t rows, cols;
+  const float *x;
+  int64_t x_stride;
+  float *y;
+  int64_t y_stride;
+  const int32_t *cancel;
+} nm_softmax_args;
+NM_API int32_t nm_softmax(nm_engine *engine, const nm_softmax_args *args);
+
+/*
+ * Row by row, the next token of logits[rows, vocab]. temperature 0 = argmax (the smallest id among equals). Otherwise:
+ * logits / temperature, the top_k largest (0 = all), of those the smallest set whose probability reaches top_p (1 = all),
+ * of those all with at least min_p times the largest probability (0 = all); one is drawn with `uniform[row]` in [0,1), in
+ * order of falling probability (equal ones by id). ids[row] = the choice; logprobs[row] (may be NULL) = its log probability under
+ * softmax(logits) without temperature or cuts.
+ */
+typedef struct nm_sample_args {
+  uint32_t struct_size;
+  float temperature;
+  float top_p, min_p;
+  int64_t top_k;
+  int64_t rows, vocab;
+  const float *logits;
+  int64_t logits_stride;
+  const float *uniform; /* [rows]; may be NULL at temperature 0 */
+  int32_t *ids;         /* [rows] */
+  float *logprobs;
+  const int32_t *cancel;
+} nm_sample_args;
+NM_API int32_t nm_sample(nm_engine *engine, const nm_sample_args *args);
+
+/* nll[row] = -log softmax(logits[row])[targets[row]], summed in float64. What perplexity is made of. */
+typedef struct nm_nll_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  int64_t rows, vocab;
+  const float *logits;
+  int64_t logits_stride;
+  const int32_t *targets; /* [rows] */
+  double *nll;            /* [rows] */
+  const int32_t *cancel;
+} nm_nll_args;
+NM_API int32_t nm_nll(nm_engine *engine, const nm_nll_args *args);
+
+/* ---------- quantizing and checkpoint layouts ---------- */
+
+/* Canonical integer weights, see nm_weight; the same arrays, writable. */
+typedef struct nm_codes {
+  uint32_t struct_size;
+  int32_t bits;
+  int64_t n, k, group_size; /* group_size 1..K */
+  uint8_t *codes;           /* [N,K] */
+  float *scales;            /* [G,N] */
+  uint8_t *zeros;           /* [G,N] */
+  const int32_t *g_idx;     /* [K] or NULL */
+} nm_codes;
+
+/*
+ * Round to nearest. sym: scale = 2 * absmax / (2^bits - 1), zero = 2^(bits-1). asym: min <= 0 <= max,
+ * scale = (max - min) / (2^bits - 1), zero = round(-min / scale). An all-zero group gets the range -1..1. codes =
+ * clamp(round(w / scale) + zero, 0, 2^bits - 1), halves to even. A weight that is not finite is NM_ERR_ARGUMENT.
+ */
+typedef struct nm_rtn_args {
+  uint32_t struct_size;
+  int32_t sym;
+  int32_t scale_type; /* nm_type: scales are rounded to it before the codes are taken, so that a reader's scale fits */
+  int32_t reserved;
+  const float *w; /* [N,K] */
+  int64_t w_stride;
+  const nm_codes *out;
+  const int32_t *cancel;
+} nm_rtn_args;
+NM_API int32_t nm_rtn(nm_engine *engine, const nm_rtn_args *args);
+
+/* w[n,k] = scales[g,n] * (codes[n,k] - zeros[g,n]), one float32 multiplication: equal bit for bit everywhere. */
+typedef struct nm_dequantize_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  const nm_codes *in;
+  float *w; /* [N,K] */
+  int64_t w_stride;
+  const int32_t *cancel;
+} nm_dequantize_args;
+NM_API int32_t nm_dequantize(nm_engine *engine, const nm_dequantize_args *args);
+
+/*
+ * GPTQ tensors <-> canonical codes (FORMATS: each column n of qweight is the bit stream of codes[n,0..K-1], each row g of
+ * qzeros that of zeros[g,0..N-1], least significant bit first, cut into 32-bit words).
+ *   qweight [ceil(K*bits/32), N], qzeros [G, ceil(N*bits/32)]; bits 2..8 (a code may straddle words).
+ *   zero_offset 1: the v1 layout, which stores zero - 1 (modulo 2^bits, lane by lane); 0: v2.
+ * nm_gptq_pack with zero_offset 1 refuses a true zero of 0 (NM_ERR_ARGUMENT): other readers would misread it.
+ * Scales keep their own tensor; convert them with nm_convert.
+ */
+typedef struct nm_gptq_args {
+  uint32_t struct_size;
+  int32_t zero_offset;
+  const nm_codes *codes; /* scales and g_idx are not touched and may be NULL */
+  uint32_t *qweight;
+  uint32_t *qzeros;
+  const int32_t *cancel;
+} nm_gptq_args;
+NM_API int32_t nm_gptq_unpack(nm_engine *engine, const nm_gptq_args *args);
+NM_API int32_t nm_gptq_pack(nm_engine *engine, const nm_gptq_args *args);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NANOMODEL_H */
