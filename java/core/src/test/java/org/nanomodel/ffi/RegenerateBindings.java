@@ -18,7 +18,7 @@ import java.util.stream.Stream;
  *
  * <pre>java java/core/src/test/java/org/nanomodel/ffi/RegenerateBindings.java</pre>
  *
- * or {@code ./mvnw -Pjextract -pl java/core generate-sources}. It needs jextract in JEXTRACT_HOME/bin or on the PATH.
+ * or {@code ./mvnw -N -Pjextract generate-sources}. It needs jextract in JEXTRACT_HOME/bin or on the PATH.
  * jextract's {@code --dump-includes} lists every symbol the header sees; ours are kept in java/core/jextract.args, so
  * that no struct of the system comes along. One thing in the output is replaced: the lookup, which jextract can only
  * take from the class loader or from a library name, becomes that of {@link NativeLibrary}. A fingerprint beside the
