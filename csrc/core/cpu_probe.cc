@@ -1,0 +1,138 @@
+// CPUID says what the CPU has, XGETBV what the operating system saves; a tier needs both. A feature that the OS
+// switched off is listed with a minus sign, so that `doctor` can say why the fast path is off.
+#include "core/cpu_probe.h"
+
+#include <cstdio>
+#include <cstring>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#include <thread>
+
+namespace nm {
+namespace {
+
+int32_t usable_cores() {
+#if defined(__linux__)
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  const unsigned n = std::thread::hardware_concurrency();
+  return n == 0 ? 1 : static_cast<int32_t>(n);
+}
+
+void append(CpuProbe& probe, bool cpu, bool os, const char* name) {
+  if (!cpu) return;
+  const size_t used = std::strlen(probe.features);
+  std::snprintf(probe.features + used, sizeof probe.features - used, "%s%s%s",
+                used == 0 ? "" : " ", os ? "" : "-", name);
+}
+
+#if defined(__x86_64__)
+
+uint64_t xgetbv0() {
+  uint32_t low, high;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+bool bit(unsigned word, int index) { return ((word >> index) & 1u) != 0; }
+
+void probe_x86(CpuProbe& probe) {
+  unsigned a, b, c, d;
+  unsigned brand[12] = {};
+  if (__get_cpuid(0x80000000u, &a, &b, &c, &d) != 0 && a >= 0x80000004u) {
+    for (unsigned i = 0; i < 3; i++)
+      __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2],
+                  &brand[4 * i + 3]);
+    std::memcpy(probe.brand, brand, sizeof brand);
+    probe.brand[sizeof brand] = '\0';
+    for (size_t n = std::strlen(probe.brand); n > 0 && probe.brand[n - 1] == ' ';)
+      probe.brand[--n] = '\0';
+  }
+  unsigned c1 = 0, b7 = 0, c7 = 0, d7 = 0, a71 = 0;
+  if (__get_cpuid(1, &a, &b, &c, &d) != 0) c1 = c;
+  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) != 0) {
+    b7 = b;
+    c7 = c;
+    d7 = d;
+    unsigned unused_b, unused_c, unused_d;
+    if (a >= 1) __get_cpuid_count(7, 1, &a71, &unused_b, &unused_c, &unused_d);
+  }
+  const uint64_t saved = bit(c1, 27) ? xgetbv0() : 0;
+  const bool ymm = (saved & 0x6) == 0x6, zmm = (saved & 0xe6) == 0xe6,
+             tile = (saved & 0x60000) == 0x60000;
+  struct Feature {
+    bool cpu, os;
+    const char* name;
+  };
+  const Feature features[] = {
+      {bit(b7, 5), ymm, "avx2"},         {bit(c1, 12), ymm, "fma"},
+      {bit(c1, 29), ymm, "f16c"},        {bit(a71, 4), ymm, "avx_vnni"},
+      {bit(b7, 16), zmm, "avx512f"},     {bit(b7, 30), zmm, "avx512bw"},
+      {bit(b7, 31), zmm, "avx512vl"},    {bit(b7, 17), zmm, "avx512dq"},
+      {bit(c7, 11), zmm, "avx512_vnni"}, {bit(a71, 5), zmm, "avx512_bf16"},
+      {bit(d7, 23), zmm, "avx512_fp16"}, {bit(d7, 24), tile, "amx_tile"},
+      {bit(d7, 25), tile, "amx_int8"},   {bit(d7, 22), tile, "amx_bf16"}};
+  for (const Feature& f : features) append(probe, f.cpu, f.os, f.name);
+  const bool avx2 = ymm && bit(b7, 5) && bit(b7, 8) && bit(c1, 12) && bit(c1, 29);
+  const bool avx512 =
+      avx2 && zmm && bit(b7, 16) && bit(b7, 30) && bit(b7, 31) && bit(b7, 17);
+  if (avx2) probe.tiers |= 1u << NM_TIER_AVX2;
+  if (avx512) probe.tiers |= 1u << NM_TIER_AVX512;
+}
+
+#endif
+
+CpuProbe probe_once() {
+  CpuProbe probe = {};
+  std::snprintf(probe.brand, sizeof probe.brand, "unknown");
+  probe.logical_cores = usable_cores();
+  probe.tiers = 1u << NM_TIER_REFERENCE;
+#if defined(__x86_64__)
+  probe_x86(probe);
+#endif
+  for (int32_t t = 0; t < NM_TIER_COUNT; t++)
+    if ((probe.tiers >> t & 1u) != 0) probe.best_tier = t;
+  return probe;
+}
+
+}  // namespace
+
+const CpuProbe& cpu_probe() {
+  static const CpuProbe probe = probe_once();
+  return probe;
+}
+
+const char* tier_name(int32_t tier) {
+  switch (tier) {
+    case NM_TIER_REFERENCE: return "reference";
+    case NM_TIER_AVX2: return "avx2";
+    case NM_TIER_AVX512: return "avx512";
+    default: return nullptr;
+  }
+}
+
+int64_t host_memory(int64_t* available) {
+  int64_t total = 0;
+  *available = 0;
+#if defined(__linux__)
+  std::FILE* file = std::fopen("/proc/meminfo", "r");
+  if (file == nullptr) return 0;
+  char line[128];
+  long long kib;
+  while (std::fgets(line, sizeof line, file) != nullptr) {
+    if (std::sscanf(line, "MemTotal: %lld", &kib) == 1) total = kib * 1024;
+    if (std::sscanf(line, "MemAvailable: %lld", &kib) == 1) *available = kib * 1024;
+  }
+  std::fclose(file);
+#endif
+  return total;
+}
+
+}  // namespace nm

@@ -1,0 +1,34 @@
+#include "core/dispatch.h"
+
+#include "activation/activation.h"
+#include "attention/attention.h"
+#include "calibrate/calibrate.h"
+#include "convert/convert.h"
+#include "core/status.h"
+#include "linear/linear.h"
+#include "norm/norm.h"
+#include "rope/rope.h"
+#include "sampling/sampling.h"
+
+namespace nm {
+namespace {
+
+// clang-format off
+const KernelTable kTables[] = {
+    {NM_TIER_REFERENCE, &ref::linear, &ref::norm, &ref::rope, &ref::attention, &ref::activation, &ref::sampling, &ref::convert, &ref::calibrate},
+#if defined(__x86_64__)
+    {NM_TIER_AVX2,   &avx2::linear,   &avx2::norm,   &avx2::rope,   &avx2::attention,   &avx2::activation,   &avx2::sampling,   &avx2::convert,   &avx2::calibrate},
+    {NM_TIER_AVX512, &avx512::linear, &avx512::norm, &avx512::rope, &avx512::attention, &avx512::activation, &avx512::sampling, &avx512::convert, &avx512::calibrate},
+#endif
+};
+// clang-format on
+
+}  // namespace
+
+const KernelTable& kernel_table(int32_t tier) {
+  for (const KernelTable& table : kTables)
+    if (table.tier == tier) return table;
+  fail(NM_ERR_UNSUPPORTED, "tier: %d is not compiled in", tier);
+}
+
+}  // namespace nm
