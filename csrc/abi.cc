@@ -59,8 +59,7 @@ template <class F>
 int32_t on_engine(const char* function, nm_engine* handle, F&& body) noexcept {
   return guarded(function, [&] {
     if (handle == nullptr) fail(NM_ERR_HANDLE, "engine: got NULL");
-    if (reinterpret_cast<uintptr_t>(handle) % alignof(nm_engine) != 0)
-      fail(NM_ERR_HANDLE, "engine: not a handle");
+    if (reinterpret_cast<uintptr_t>(handle) % alignof(nm_engine) != 0) fail(NM_ERR_HANDLE, "engine: not a handle");
     const std::lock_guard<std::mutex> lock(handle->busy);
     if (handle->engine == nullptr) fail(NM_ERR_HANDLE, "engine: was destroyed");
     body(*handle->engine);
@@ -70,8 +69,7 @@ int32_t on_engine(const char* function, nm_engine* handle, F&& body) noexcept {
 /** One op: a live engine, a struct of the right size, then op(engine, args), which checks the fields. */
 template <class Args, class F>
 int32_t run_op(const char* function, nm_engine* handle, const Args* args, F&& op) noexcept {
-  return on_engine(function, handle,
-                   [&](Engine& engine) { op(engine, check_struct("args", args)); });
+  return on_engine(function, handle, [&](Engine& engine) { op(engine, check_struct("args", args)); });
 }
 
 template <class T>
@@ -82,8 +80,7 @@ T& check_out(const char* name, T* out) {
 template <class T>
 T& check_result(const char* name, T* out) {
   if (out == nullptr) fail(NM_ERR_ARGUMENT, "%s: got NULL", name);
-  if (reinterpret_cast<uintptr_t>(out) % alignof(T) != 0)
-    fail(NM_ERR_ARGUMENT, "%s: misaligned", name);
+  if (reinterpret_cast<uintptr_t>(out) % alignof(T) != 0) fail(NM_ERR_ARGUMENT, "%s: misaligned", name);
   return *out;
 }
 
@@ -112,8 +109,8 @@ std::unique_ptr<Engine> create_engine(const nm_engine_options& options) {
   const int32_t tier = options.tier == NM_TIER_AUTO ? cpu.best_tier : options.tier;
   check_range("tier", tier, 0, NM_TIER_COUNT - 1);
   if ((cpu.tiers >> tier & 1u) == 0)
-    fail(NM_ERR_UNSUPPORTED, "tier: this CPU (%s) does not run %s; its best is %s", cpu.brand,
-         tier_name(tier), tier_name(cpu.best_tier));
+    fail(NM_ERR_UNSUPPORTED, "tier: this CPU (%s) does not run %s; its best is %s", cpu.brand, tier_name(tier),
+         tier_name(cpu.best_tier));
   const int32_t threads = options.threads == 0 ? cpu.logical_cores : options.threads;
   return std::make_unique<Engine>(options, threads, tier);
 }
@@ -200,8 +197,7 @@ int32_t nm_engine_create(const nm_engine_options* options, nm_engine** engine) {
 int32_t nm_engine_destroy(nm_engine* engine) {
   if (engine == nullptr) return NM_OK;
   std::unique_ptr<Engine> last;
-  const int32_t status = nm::on_engine("nm_engine_destroy", engine,
-                                       [&](Engine&) { last = std::move(engine->engine); });
+  const int32_t status = nm::on_engine("nm_engine_destroy", engine, [&](Engine&) { last = std::move(engine->engine); });
   return status;
 }
 
@@ -252,21 +248,18 @@ int32_t nm_linear_pack_size(nm_engine* engine, const nm_weight* weight, int64_t*
 }
 
 int32_t nm_linear_pack(nm_engine* engine, const nm_weight* weight, void* image, int64_t bytes) {
-  return nm::run_op("nm_linear_pack", engine, weight, [&](Engine& e, const nm_weight& w) {
-    nm::linear_pack(e, w, image, bytes);
-  });
+  return nm::run_op("nm_linear_pack", engine, weight,
+                    [&](Engine& e, const nm_weight& w) { nm::linear_pack(e, w, image, bytes); });
 }
 
 int32_t nm_linear_query(nm_engine* engine, const void* image, int64_t bytes, nm_linear_info* info) {
-  return nm::on_engine("nm_linear_query", engine, [&](Engine& e) {
-    nm::linear_query(e, image, bytes, nm::check_out("info", info));
-  });
+  return nm::on_engine("nm_linear_query", engine,
+                       [&](Engine& e) { nm::linear_query(e, image, bytes, nm::check_out("info", info)); });
 }
 
-#define NM_OP(name, args_type)                                                            \
-  int32_t nm_##name(nm_engine* engine, const args_type* args) {                           \
-    return nm::run_op("nm_" #name, engine, args,                                          \
-                      [](Engine& e, const args_type& a) { nm::name(e, a); });             \
+#define NM_OP(name, args_type)                                                                           \
+  int32_t nm_##name(nm_engine* engine, const args_type* args) {                                          \
+    return nm::run_op("nm_" #name, engine, args, [](Engine& e, const args_type& a) { nm::name(e, a); }); \
   }
 
 NM_OP(convert, nm_convert_args)

@@ -13,8 +13,8 @@ constexpr int64_t kMaxBytes = int64_t{1} << 46;
 
 inline void check_at_least(const char* name, int64_t value, int64_t least) {
   if (value < least)
-    fail(NM_ERR_ARGUMENT, "%s: got %lld, expected at least %lld", name,
-         static_cast<long long>(value), static_cast<long long>(least));
+    fail(NM_ERR_ARGUMENT, "%s: got %lld, expected at least %lld", name, static_cast<long long>(value),
+         static_cast<long long>(least));
 }
 
 inline void check_range(const char* name, int64_t value, int64_t least, int64_t most) {
@@ -29,8 +29,7 @@ const T& check_struct(const char* name, const T* args) {
   if (reinterpret_cast<uintptr_t>(args) % alignof(T) != 0)
     fail(NM_ERR_ARGUMENT, "%s: misaligned, expected a multiple of %zu", name, alignof(T));
   if (args->struct_size != sizeof(T))
-    fail(NM_ERR_STRUCT_SIZE, "%s.struct_size: got %u, expected %zu", name, args->struct_size,
-         sizeof(T));
+    fail(NM_ERR_STRUCT_SIZE, "%s.struct_size: got %u, expected %zu", name, args->struct_size, sizeof(T));
   return *args;
 }
 
@@ -51,8 +50,8 @@ void check_matrix(const char* name, const T* address, int64_t rows, int64_t cols
   check_range(name, rows, 0, kMaxBytes);
   check_range(name, cols, 0, kMaxBytes);
   if (rows > 1 && stride < cols)
-    fail(NM_ERR_ARGUMENT, "%s_stride: got %lld, expected at least %lld", name,
-         static_cast<long long>(stride), static_cast<long long>(cols));
+    fail(NM_ERR_ARGUMENT, "%s_stride: got %lld, expected at least %lld", name, static_cast<long long>(stride),
+         static_cast<long long>(cols));
   const int64_t width = stride > cols ? stride : cols;
   if (rows > 0 && width > kMaxBytes / static_cast<int64_t>(sizeof(T)) / rows)
     fail(NM_ERR_ARGUMENT, "%s: %lld x %lld elements overflow", name, static_cast<long long>(rows),

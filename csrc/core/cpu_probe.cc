@@ -29,8 +29,8 @@ int32_t usable_cores() {
 void append(CpuProbe& probe, bool cpu, bool os, const char* name) {
   if (!cpu) return;
   const size_t used = std::strlen(probe.features);
-  std::snprintf(probe.features + used, sizeof probe.features - used, "%s%s%s",
-                used == 0 ? "" : " ", os ? "" : "-", name);
+  std::snprintf(probe.features + used, sizeof probe.features - used, "%s%s%s", used == 0 ? "" : " ", os ? "" : "-",
+                name);
 }
 
 #if defined(__x86_64__)
@@ -48,12 +48,10 @@ void probe_x86(CpuProbe& probe) {
   unsigned brand[12] = {};
   if (__get_cpuid(0x80000000u, &a, &b, &c, &d) != 0 && a >= 0x80000004u) {
     for (unsigned i = 0; i < 3; i++)
-      __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2],
-                  &brand[4 * i + 3]);
+      __get_cpuid(0x80000002u + i, &brand[4 * i], &brand[4 * i + 1], &brand[4 * i + 2], &brand[4 * i + 3]);
     std::memcpy(probe.brand, brand, sizeof brand);
     probe.brand[sizeof brand] = '\0';
-    for (size_t n = std::strlen(probe.brand); n > 0 && probe.brand[n - 1] == ' ';)
-      probe.brand[--n] = '\0';
+    for (size_t n = std::strlen(probe.brand); n > 0 && probe.brand[n - 1] == ' ';) probe.brand[--n] = '\0';
   }
   unsigned c1 = 0, b7 = 0, c7 = 0, d7 = 0, a71 = 0;
   if (__get_cpuid(1, &a, &b, &c, &d) != 0) c1 = c;
@@ -65,24 +63,20 @@ void probe_x86(CpuProbe& probe) {
     if (a >= 1) __get_cpuid_count(7, 1, &a71, &unused_b, &unused_c, &unused_d);
   }
   const uint64_t saved = bit(c1, 27) ? xgetbv0() : 0;
-  const bool ymm = (saved & 0x6) == 0x6, zmm = (saved & 0xe6) == 0xe6,
-             tile = (saved & 0x60000) == 0x60000;
+  const bool ymm = (saved & 0x6) == 0x6, zmm = (saved & 0xe6) == 0xe6, tile = (saved & 0x60000) == 0x60000;
   struct Feature {
     bool cpu, os;
     const char* name;
   };
   const Feature features[] = {
-      {bit(b7, 5), ymm, "avx2"},         {bit(c1, 12), ymm, "fma"},
-      {bit(c1, 29), ymm, "f16c"},        {bit(a71, 4), ymm, "avx_vnni"},
-      {bit(b7, 16), zmm, "avx512f"},     {bit(b7, 30), zmm, "avx512bw"},
-      {bit(b7, 31), zmm, "avx512vl"},    {bit(b7, 17), zmm, "avx512dq"},
-      {bit(c7, 11), zmm, "avx512_vnni"}, {bit(a71, 5), zmm, "avx512_bf16"},
-      {bit(d7, 23), zmm, "avx512_fp16"}, {bit(d7, 24), tile, "amx_tile"},
+      {bit(b7, 5), ymm, "avx2"},         {bit(c1, 12), ymm, "fma"},         {bit(c1, 29), ymm, "f16c"},
+      {bit(a71, 4), ymm, "avx_vnni"},    {bit(b7, 16), zmm, "avx512f"},     {bit(b7, 30), zmm, "avx512bw"},
+      {bit(b7, 31), zmm, "avx512vl"},    {bit(b7, 17), zmm, "avx512dq"},    {bit(c7, 11), zmm, "avx512_vnni"},
+      {bit(a71, 5), zmm, "avx512_bf16"}, {bit(d7, 23), zmm, "avx512_fp16"}, {bit(d7, 24), tile, "amx_tile"},
       {bit(d7, 25), tile, "amx_int8"},   {bit(d7, 22), tile, "amx_bf16"}};
   for (const Feature& f : features) append(probe, f.cpu, f.os, f.name);
   const bool avx2 = ymm && bit(b7, 5) && bit(b7, 8) && bit(c1, 12) && bit(c1, 29);
-  const bool avx512 =
-      avx2 && zmm && bit(b7, 16) && bit(b7, 30) && bit(b7, 31) && bit(b7, 17);
+  const bool avx512 = avx2 && zmm && bit(b7, 16) && bit(b7, 30) && bit(b7, 31) && bit(b7, 17);
   if (avx2) probe.tiers |= 1u << NM_TIER_AVX2;
   if (avx512) probe.tiers |= 1u << NM_TIER_AVX512;
 }
@@ -111,10 +105,14 @@ const CpuProbe& cpu_probe() {
 
 const char* tier_name(int32_t tier) {
   switch (tier) {
-    case NM_TIER_REFERENCE: return "reference";
-    case NM_TIER_AVX2: return "avx2";
-    case NM_TIER_AVX512: return "avx512";
-    default: return nullptr;
+    case NM_TIER_REFERENCE:
+      return "reference";
+    case NM_TIER_AVX2:
+      return "avx2";
+    case NM_TIER_AVX512:
+      return "avx512";
+    default:
+      return nullptr;
   }
 }
 

@@ -44,15 +44,9 @@ struct Vec {
   static Vec from_f16(const uint16_t* p) {
     return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
   }
-  static Vec from_f16(const uint16_t* p, int n) {
-    return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p))};
-  }
-  static Vec from_bf16(const uint16_t* p) {
-    return from_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-  }
-  static Vec from_bf16(const uint16_t* p, int n) {
-    return from_bf16(_mm256_maskz_loadu_epi16(mask(n), p));
-  }
+  static Vec from_f16(const uint16_t* p, int n) { return {_mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask(n), p))}; }
+  static Vec from_bf16(const uint16_t* p) { return from_bf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  static Vec from_bf16(const uint16_t* p, int n) { return from_bf16(_mm256_maskz_loadu_epi16(mask(n), p)); }
   static Vec from_u8(const uint8_t* p) {
     return from_i32(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
   }
@@ -78,8 +72,8 @@ struct Vec {
   }
   /** 2^n for integral n in -126..127. */
   static Vec exp2_integral(Vec n) {
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(
-        _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
+    return {
+        _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127)), 23))};
   }
   float sum() const {  // a fixed tree: halves, quarters, pairs
     const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
@@ -90,9 +84,7 @@ struct Vec {
  private:
   static __mmask16 mask(int n) { return static_cast<__mmask16>((1u << n) - 1u); }
   static Vec from_i32(__m512i x) { return {_mm512_cvtepi32_ps(x)}; }
-  static Vec from_bf16(__m256i x) {
-    return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))};
-  }
+  static Vec from_bf16(__m256i x) { return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))}; }
   static float sum8(__m256 h) {
     __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
     q = _mm_add_ps(q, _mm_movehl_ps(q, q));
@@ -132,8 +124,7 @@ struct Vec {
     return from_bf16(part);
   }
   static Vec from_u8(const uint8_t* p) {
-    return {_mm256_cvtepi32_ps(
-        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
+    return {_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))))};
   }
   static Vec from_u8(const uint8_t* p, int n) {
     uint8_t part[N] = {};
@@ -159,8 +150,8 @@ struct Vec {
   }
   /** 2^n for integral n in -126..127. */
   static Vec exp2_integral(Vec n) {
-    return {_mm256_castsi256_ps(_mm256_slli_epi32(
-        _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23))};
+    return {
+        _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127)), 23))};
   }
   float sum() const {  // a fixed tree: halves, quarters, pairs
     __m128 q = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

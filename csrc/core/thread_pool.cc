@@ -15,8 +15,7 @@ inline void pause() {
 }
 
 int64_t now_ns() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
 
@@ -58,8 +57,7 @@ void ThreadPool::take_chunks(int id) {
   }
 }
 
-bool ThreadPool::run(int64_t items, int64_t grain, const int32_t* cancel, Body body,
-                     void* context) {
+bool ThreadPool::run(int64_t items, int64_t grain, const int32_t* cancel, Body body, void* context) {
   job_ = Job{body, context, items, std::max<int64_t>(grain, 1), cancel};
   cut_.store(false, std::memory_order_relaxed);
   next_.store(0, std::memory_order_relaxed);
