@@ -1,0 +1,94 @@
+package org.nanomodel.ops;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.nanomodel.ffi.generated.nm_batch;
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/**
+ * The ragged batch as kernels read it: T tokens of S sequences, prefill and decode mixed; each token's position and
+ * sequence, each sequence's row of KV block numbers. Memory is allocated once and refilled each step.
+ */
+public final class BatchDescriptor {
+  private final MemorySegment struct;
+  private final MemorySegment positions;
+  private final MemorySegment sequence;
+  private final MemorySegment blockTable;
+  private final int maxTokens;
+  private final int maxSequences;
+  private final int maxBlocks;
+  private int tokens;
+  private int sequences;
+
+  /**
+   * @param maxTokens the most tokens of a step
+   * @param maxSequences the most sequences of a step
+   * @param maxBlocks the most KV blocks of a sequence
+   */
+  public BatchDescriptor(Arena arena, int maxTokens, int maxSequences, int maxBlocks) {
+    if (maxTokens < 1 || maxSequences < 1 || maxBlocks < 1) {
+      throw new IllegalArgumentException(
+          "batch of " + maxTokens + " tokens, " + maxSequences + " sequences, " + maxBlocks + " blocks");
+    }
+    this.maxTokens = maxTokens;
+    this.maxSequences = maxSequences;
+    this.maxBlocks = maxBlocks;
+    positions = Tensor.allocate(arena, DataType.I32, maxTokens).segment();
+    sequence = Tensor.allocate(arena, DataType.I32, maxTokens).segment();
+    blockTable = Tensor.allocate(arena, DataType.I32, maxSequences, maxBlocks).segment();
+    struct = nm_batch.allocate(arena);
+    nm_batch.struct_size(struct, (int) struct.byteSize());
+    nm_batch.positions(struct, positions);
+    nm_batch.sequence(struct, sequence);
+    nm_batch.block_table(struct, blockTable);
+    nm_batch.block_table_stride(struct, maxBlocks);
+  }
+
+  public void clear() {
+    tokens = 0;
+    sequences = 0;
+  }
+
+  /** Adds a sequence that brings the tokens of positions {@code first .. first + n - 1}; returns its number. */
+  public int add(int[] blocks, int blockCount, int first, int n) {
+    if (sequences == maxSequences || n < 0 || n > maxTokens - tokens || blockCount > maxBlocks || first < 0) {
+      throw new IllegalArgumentException(
+          "batch is full: " + tokens + " + " + n + " of " + maxTokens + " tokens, " + sequences + " + 1 of "
+              + maxSequences + " sequences, " + blockCount + " of " + maxBlocks + " blocks");
+    }
+    MemorySegment.copy(blocks, 0, blockTable, ValueLayout.JAVA_INT, 4L * sequences * maxBlocks, blockCount);
+    for (int i = 0; i < n; i++) {
+      positions.setAtIndex(ValueLayout.JAVA_INT, tokens + i, first + i);
+      sequence.setAtIndex(ValueLayout.JAVA_INT, tokens + i, sequences);
+    }
+    tokens += n;
+    return sequences++;
+  }
+
+  /** T. */
+  public int tokens() {
+    return tokens;
+  }
+
+  /** S. */
+  public int sequences() {
+    return sequences;
+  }
+
+  public int maxTokens() {
+    return maxTokens;
+  }
+
+  public int maxSequences() {
+    return maxSequences;
+  }
+
+  /** The {@code nm_batch}, with the counts of this step. */
+  MemorySegment struct() {
+    nm_batch.tokens(struct, tokens);
+    nm_batch.sequences(struct, sequences);
+    return struct;
+  }
+}

@@ -1,0 +1,98 @@
+package org.nanomodel.ops;
+
+import static org.nanomodel.ffi.generated.NanoModelH.nm_dequantize;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_pack;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_unpack;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_rtn;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
+import org.nanomodel.ffi.Native;
+import org.nanomodel.ffi.generated.nm_codes;
+import org.nanomodel.ffi.generated.nm_dequantize_args;
+import org.nanomodel.ffi.generated.nm_gptq_args;
+import org.nanomodel.ffi.generated.nm_rtn_args;
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/** The ops on integer codes: called once a weight, so each call makes its own argument structs. */
+final class CodeOps {
+  private final Engine engine;
+  private final Cancel cancel;
+
+  CodeOps(Engine engine, Cancel cancel) {
+    this.engine = engine;
+    this.cancel = cancel;
+  }
+
+  private static MemorySegment codes(Arena call, QuantizedWeight q) {
+    MemorySegment c = nm_codes.allocate(call);
+    nm_codes.struct_size(c, (int) c.byteSize());
+    nm_codes.bits(c, q.bits());
+    nm_codes.n(c, q.n());
+    nm_codes.k(c, q.k());
+    nm_codes.group_size(c, q.groupSize());
+    nm_codes.codes(c, q.codes());
+    nm_codes.scales(c, q.scales());
+    nm_codes.zeros(c, q.zeros());
+    nm_codes.g_idx(c, q.gIdx() == null ? MemorySegment.NULL : q.gIdx());
+    return c;
+  }
+
+  void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType) {
+    Checks.f32Matrix("rtn", "w", w, out.n(), out.k());
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_rtn_args.layout(), cancel);
+      nm_rtn_args.sym(a, sym ? 1 : 0);
+      nm_rtn_args.scale_type(a, scaleType.nativeCode());
+      nm_rtn_args.w(a, w.pointer());
+      nm_rtn_args.w_stride(a, w.rowStride());
+      nm_rtn_args.out(a, codes(call, out));
+      Native.check(nm_rtn(h, a));
+    } finally {
+      done(out, w, null);
+    }
+  }
+
+  void dequantize(Tensor w, QuantizedWeight in) {
+    Checks.f32Matrix("dequantize", "w", w, in.n(), in.k());
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_dequantize_args.layout(), cancel);
+      nm_dequantize_args.in(a, codes(call, in));
+      nm_dequantize_args.w(a, w.pointer());
+      nm_dequantize_args.w_stride(a, w.rowStride());
+      Native.check(nm_dequantize(h, a));
+    } finally {
+      done(in, w, null);
+    }
+  }
+
+  void gptq(QuantizedWeight q, Tensor qweight, Tensor qzeros, int zeroOffset, boolean pack) {
+    String op = pack ? "gptqPack" : "gptqUnpack";
+    Checks.matrix(op, "qweight", qweight, DataType.I32, Math.ceilDiv(q.k() * q.bits(), 32L), q.n());
+    Checks.matrix(op, "qzeros", qzeros, DataType.I32, q.groups(), Math.ceilDiv(q.n() * q.bits(), 32L));
+    Checks.that(qweight.isDense() && qzeros.isDense(), op, "strided views are not served", qweight.rowStride());
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_gptq_args.layout(), cancel);
+      nm_gptq_args.zero_offset(a, zeroOffset);
+      nm_gptq_args.codes(a, codes(call, q));
+      nm_gptq_args.qweight(a, qweight.pointer());
+      nm_gptq_args.qzeros(a, qzeros.pointer());
+      Native.check(pack ? nm_gptq_pack(h, a) : nm_gptq_unpack(h, a));
+    } finally {
+      done(q, qweight, qzeros);
+    }
+  }
+
+  private void done(Object a, Object b, Object c) {
+    engine.release();
+    Reference.reachabilityFence(a);
+    Reference.reachabilityFence(b);
+    Reference.reachabilityFence(c);
+    Reference.reachabilityFence(cancel);
+  }
+}

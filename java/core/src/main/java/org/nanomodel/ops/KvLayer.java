@@ -1,0 +1,52 @@
+package org.nanomodel.ops;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import org.nanomodel.ffi.generated.nm_kv_cache;
+import org.nanomodel.tensor.Tensor;
+
+/** One layer's keys and values: each [blocks, KV, block size, D]. */
+public final class KvLayer {
+  private final Tensor keys;
+  private final Tensor values;
+  private final MemorySegment struct;
+
+  public KvLayer(Arena arena, Tensor keys, Tensor values) {
+    if (keys.rank() != 4 || !java.util.Arrays.equals(keys.shape(), values.shape()) || keys.type() != values.type()) {
+      throw new IllegalArgumentException("KV layer: keys " + keys + ", values " + values + ", expected [blocks, KV, size, D]");
+    }
+    this.keys = keys;
+    this.values = values;
+    struct = nm_kv_cache.allocate(arena);
+    nm_kv_cache.struct_size(struct, (int) struct.byteSize());
+    nm_kv_cache.type(struct, keys.type().nativeCode());
+    nm_kv_cache.blocks(struct, keys.size(0));
+    nm_kv_cache.kv_heads(struct, keys.size(1));
+    nm_kv_cache.block_size(struct, keys.size(2));
+    nm_kv_cache.head_dim(struct, keys.size(3));
+    nm_kv_cache.keys(struct, keys.segment());
+    nm_kv_cache.values(struct, values.segment());
+  }
+
+  public Tensor keys() {
+    return keys;
+  }
+
+  public Tensor values() {
+    return values;
+  }
+
+  public long kvHeads() {
+    return keys.size(1);
+  }
+
+  public long headDim() {
+    return keys.size(3);
+  }
+
+  MemorySegment struct() {
+    keys.pointer();
+    values.pointer();
+    return struct;
+  }
+}

@@ -1,0 +1,420 @@
+package org.nanomodel.ops;
+
+import static org.nanomodel.ffi.generated.NanoModelH.*;
+import static org.nanomodel.ops.Checks.f32;
+import static org.nanomodel.ops.Checks.f32Matrix;
+import static org.nanomodel.ops.Checks.f32Vector;
+import static org.nanomodel.ops.Checks.that;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.GroupLayout;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.SegmentAllocator;
+import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
+import org.nanomodel.ffi.Native;
+import org.nanomodel.ffi.generated.nm_activation_args;
+import org.nanomodel.ffi.generated.nm_attention_args;
+import org.nanomodel.ffi.generated.nm_convert_args;
+import org.nanomodel.ffi.generated.nm_embedding_args;
+import org.nanomodel.ffi.generated.nm_kv_append_args;
+import org.nanomodel.ffi.generated.nm_linear_args;
+import org.nanomodel.ffi.generated.nm_nll_args;
+import org.nanomodel.ffi.generated.nm_norm_args;
+import org.nanomodel.ffi.generated.nm_rope_args;
+import org.nanomodel.ffi.generated.nm_rope_table_args;
+import org.nanomodel.ffi.generated.nm_sample_args;
+import org.nanomodel.ffi.generated.nm_softmax_args;
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/**
+ * The ops by libnanomodel. Each op has one argument struct, allocated here once and refilled under the engine's lock, so
+ * that a call allocates nothing; whatever a struct points to is kept reachable until the call has returned.
+ */
+final class NativeOps implements Ops {
+  private final Engine engine;
+  private final Cancel cancel;
+  private final CodeOps codes;
+
+  private final MemorySegment convert;
+  private final MemorySegment linear;
+  private final MemorySegment embedding;
+  private final MemorySegment norm;
+  private final MemorySegment ropeTable;
+  private final MemorySegment rope;
+  private final MemorySegment kvAppend;
+  private final MemorySegment attention;
+  private final MemorySegment activation;
+  private final MemorySegment softmax;
+  private final MemorySegment sample;
+  private final MemorySegment nll;
+
+  /** {@code cancel} may be null. */
+  NativeOps(Engine engine, Cancel cancel) {
+    this.engine = engine;
+    this.cancel = cancel;
+    this.codes = new CodeOps(engine, cancel);
+    Arena arena = Arena.ofAuto();
+    convert = args(arena, nm_convert_args.layout(), cancel);
+    linear = args(arena, nm_linear_args.layout(), cancel);
+    embedding = args(arena, nm_embedding_args.layout(), cancel);
+    norm = args(arena, nm_norm_args.layout(), cancel);
+    ropeTable = args(arena, nm_rope_table_args.layout(), cancel);
+    rope = args(arena, nm_rope_args.layout(), cancel);
+    kvAppend = args(arena, nm_kv_append_args.layout(), cancel);
+    attention = args(arena, nm_attention_args.layout(), cancel);
+    activation = args(arena, nm_activation_args.layout(), cancel);
+    softmax = args(arena, nm_softmax_args.layout(), cancel);
+    sample = args(arena, nm_sample_args.layout(), cancel);
+    nll = args(arena, nm_nll_args.layout(), cancel);
+  }
+
+  /** A zeroed struct with its size and its cancel flag in place. */
+  static MemorySegment args(SegmentAllocator arena, GroupLayout layout, Cancel cancel) {
+    MemorySegment a = arena.allocate(layout);
+    a.set(ValueLayout.JAVA_INT, 0, (int) layout.byteSize());
+    if (cancel != null) {
+      var field = GroupLayout.PathElement.groupElement("cancel");
+      a.set(ValueLayout.ADDRESS, layout.byteOffset(field), cancel.pointer());
+    }
+    return a;
+  }
+
+  /** Ends a call: what it read or wrote had to stay reachable until here. */
+  private void done(Object a, Object b, Object c, Object d) {
+    engine.release();
+    Reference.reachabilityFence(a);
+    Reference.reachabilityFence(b);
+    Reference.reachabilityFence(c);
+    Reference.reachabilityFence(d);
+    Reference.reachabilityFence(cancel);
+  }
+
+  private static MemorySegment orNull(Tensor t) {
+    return t == null ? MemorySegment.NULL : t.pointer();
+  }
+
+  @Override
+  public Engine engine() {
+    return engine;
+  }
+
+  @Override
+  public void convert(Tensor y, Tensor x) {
+    that(y.count() == x.count() && y.isDense() && x.isDense(), "convert", "x and y differ or are strided", x.count());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = convert;
+      nm_convert_args.from(a, x.type().nativeCode());
+      nm_convert_args.to(a, y.type().nativeCode());
+      nm_convert_args.count(a, x.count());
+      nm_convert_args.x(a, x.pointer());
+      nm_convert_args.y(a, y.pointer());
+      Native.check(nm_convert(h, a));
+    } finally {
+      done(y, x, null, null);
+    }
+  }
+
+  @Override
+  public void linear(Tensor y, Tensor x, Linear w, Tensor residual) {
+    f32Matrix("linear", "x", x, x.rows(), w.k());
+    f32Matrix("linear", "y", y, x.rows(), w.n());
+    if (residual != null) {
+      f32Matrix("linear", "residual", residual, x.rows(), w.n());
+    }
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = linear;
+      MemorySegment image = w.image();
+      nm_linear_args.m(a, x.rows());
+      nm_linear_args.image(a, image);
+      nm_linear_args.image_bytes(a, image.byteSize());
+      nm_linear_args.x(a, x.pointer());
+      nm_linear_args.x_stride(a, x.rowStride());
+      nm_linear_args.y(a, y.pointer());
+      nm_linear_args.y_stride(a, y.rowStride());
+      nm_linear_args.bias(a, w.bias());
+      nm_linear_args.residual(a, orNull(residual));
+      nm_linear_args.residual_stride(a, residual == null ? 0 : residual.rowStride());
+      Native.check(nm_linear(h, a));
+    } finally {
+      done(y, x, w, residual);
+    }
+  }
+
+  @Override
+  public void embedding(Tensor y, Tensor table, Tensor ids) {
+    Checks.vector("embedding", "ids", ids, DataType.I32, y.rows());
+    f32Matrix("embedding", "y", y, ids.rows(), table.cols());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = embedding;
+      nm_embedding_args.type(a, table.type().nativeCode());
+      nm_embedding_args.t(a, y.rows());
+      nm_embedding_args.rows(a, table.rows());
+      nm_embedding_args.cols(a, table.cols());
+      nm_embedding_args.table(a, table.pointer());
+      nm_embedding_args.table_stride(a, table.rowStride());
+      nm_embedding_args.ids(a, ids.pointer());
+      nm_embedding_args.y(a, y.pointer());
+      nm_embedding_args.y_stride(a, y.rowStride());
+      Native.check(nm_embedding(h, a));
+    } finally {
+      done(y, table, ids, null);
+    }
+  }
+
+  @Override
+  public void rmsNorm(Tensor y, Tensor x, int heads, Tensor weight, float eps) {
+    checkNorm("rmsNorm", y, x, heads, weight);
+    MemorySegment h = engine.acquire();
+    try {
+      Native.check(nm_rms_norm(h, norm(y, x, heads, weight, null, eps)));
+    } finally {
+      done(y, x, weight, null);
+    }
+  }
+
+  @Override
+  public void layerNorm(Tensor y, Tensor x, Tensor weight, Tensor bias, float eps) {
+    checkNorm("layerNorm", y, x, 1, weight);
+    if (bias != null) {
+      f32Vector("layerNorm", "bias", bias, x.cols());
+    }
+    MemorySegment h = engine.acquire();
+    try {
+      Native.check(nm_layer_norm(h, norm(y, x, 1, weight, bias, eps)));
+    } finally {
+      done(y, x, weight, bias);
+    }
+  }
+
+  private static void checkNorm(String op, Tensor y, Tensor x, int heads, Tensor weight) {
+    f32(op, "x", x);
+    f32Matrix(op, "y", y, x.rows(), x.cols());
+    that(heads > 0 && x.cols() % heads == 0, op, "heads do not divide the row", heads);
+    if (weight != null) {
+      f32Vector(op, "weight", weight, x.cols() / heads);
+    }
+  }
+
+  private MemorySegment norm(Tensor y, Tensor x, int heads, Tensor weight, Tensor bias, float eps) {
+    MemorySegment a = norm;
+    nm_norm_args.eps(a, eps);
+    nm_norm_args.rows(a, x.rows());
+    nm_norm_args.groups(a, heads);
+    nm_norm_args.cols(a, x.cols() / heads);
+    nm_norm_args.x(a, x.pointer());
+    nm_norm_args.x_stride(a, x.rowStride());
+    nm_norm_args.y(a, y.pointer());
+    nm_norm_args.y_stride(a, y.rowStride());
+    nm_norm_args.weight(a, orNull(weight));
+    nm_norm_args.bias(a, orNull(bias));
+    return a;
+  }
+
+  @Override
+  public void ropeTable(RopeTable table, BatchDescriptor batch) {
+    that(batch.tokens() <= table.cos().rows(), "ropeTable", "the table holds " + table.cos().rows(), batch.tokens());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = ropeTable;
+      nm_rope_table_args.scale(a, table.scale());
+      nm_rope_table_args.half(a, table.half());
+      nm_rope_table_args.batch(a, batch.struct());
+      nm_rope_table_args.inv_freq(a, table.invFreq().pointer());
+      nm_rope_table_args.cos(a, table.cos().pointer());
+      nm_rope_table_args.sin(a, table.sin().pointer());
+      Native.check(nm_rope_table(h, a));
+    } finally {
+      done(table, batch, null, null);
+    }
+  }
+
+  @Override
+  public void rope(Tensor x, int heads, RopeTable table) {
+    f32("rope", "x", x);
+    that(x.rows() <= table.cos().rows(), "rope", "more rows than the table holds", x.rows());
+    that(heads > 0 && x.cols() % heads == 0, "rope", "heads do not divide the row", heads);
+    that(2 * table.half() <= x.cols() / heads, "rope", "the table is wider than a head", table.half());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = rope;
+      nm_rope_args.interleaved(a, table.interleaved() ? 1 : 0);
+      nm_rope_args.t(a, x.rows());
+      nm_rope_args.heads(a, heads);
+      nm_rope_args.head_dim(a, x.cols() / heads);
+      nm_rope_args.half(a, table.half());
+      nm_rope_args.x(a, x.pointer());
+      nm_rope_args.x_stride(a, x.rowStride());
+      nm_rope_args.cos(a, table.cos().pointer());
+      nm_rope_args.sin(a, table.sin().pointer());
+      Native.check(nm_rope(h, a));
+    } finally {
+      done(x, table, null, null);
+    }
+  }
+
+  @Override
+  public void kvAppend(KvLayer kv, Tensor key, Tensor value, BatchDescriptor batch) {
+    f32Matrix("kvAppend", "key", key, batch.tokens(), kv.kvHeads() * kv.headDim());
+    f32Matrix("kvAppend", "value", value, batch.tokens(), kv.kvHeads() * kv.headDim());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = kvAppend;
+      nm_kv_append_args.batch(a, batch.struct());
+      nm_kv_append_args.cache(a, kv.struct());
+      nm_kv_append_args.key(a, key.pointer());
+      nm_kv_append_args.key_stride(a, key.rowStride());
+      nm_kv_append_args.value(a, value.pointer());
+      nm_kv_append_args.value_stride(a, value.rowStride());
+      Native.check(nm_kv_append(h, a));
+    } finally {
+      done(kv, key, value, batch);
+    }
+  }
+
+  @Override
+  public void attention(Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window) {
+    f32Matrix("attention", "q", q, batch.tokens(), heads * kv.headDim());
+    f32Matrix("attention", "y", y, batch.tokens(), heads * kv.headDim());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = attention;
+      nm_attention_args.scale(a, scale);
+      nm_attention_args.heads(a, heads);
+      nm_attention_args.window(a, window);
+      nm_attention_args.batch(a, batch.struct());
+      nm_attention_args.cache(a, kv.struct());
+      nm_attention_args.q(a, q.pointer());
+      nm_attention_args.q_stride(a, q.rowStride());
+      nm_attention_args.y(a, y.pointer());
+      nm_attention_args.y_stride(a, y.rowStride());
+      Native.check(nm_attention(h, a));
+    } finally {
+      done(y, q, kv, batch);
+    }
+  }
+
+  @Override
+  public void activate(Tensor y, Activation kind, Tensor x) {
+    activateMul(y, kind, x, null);
+  }
+
+  @Override
+  public void activateMul(Tensor y, Activation kind, Tensor x, Tensor up) {
+    f32("activate", "x", x);
+    f32Matrix("activate", "y", y, x.rows(), x.cols());
+    if (up != null) {
+      f32Matrix("activate", "up", up, x.rows(), x.cols());
+    }
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = activation;
+      nm_activation_args.kind(a, kind.ordinal());
+      nm_activation_args.rows(a, x.rows());
+      nm_activation_args.cols(a, x.cols());
+      nm_activation_args.x(a, x.pointer());
+      nm_activation_args.x_stride(a, x.rowStride());
+      nm_activation_args.up(a, orNull(up));
+      nm_activation_args.up_stride(a, up == null ? 0 : up.rowStride());
+      nm_activation_args.y(a, y.pointer());
+      nm_activation_args.y_stride(a, y.rowStride());
+      Native.check(nm_activate(h, a));
+    } finally {
+      done(y, x, up, null);
+    }
+  }
+
+  @Override
+  public void softmax(Tensor y, Tensor x, float temperature) {
+    f32("softmax", "x", x);
+    f32Matrix("softmax", "y", y, x.rows(), x.cols());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = softmax;
+      nm_softmax_args.temperature(a, temperature);
+      nm_softmax_args.rows(a, x.rows());
+      nm_softmax_args.cols(a, x.cols());
+      nm_softmax_args.x(a, x.pointer());
+      nm_softmax_args.x_stride(a, x.rowStride());
+      nm_softmax_args.y(a, y.pointer());
+      nm_softmax_args.y_stride(a, y.rowStride());
+      Native.check(nm_softmax(h, a));
+    } finally {
+      done(y, x, null, null);
+    }
+  }
+
+  @Override
+  public void sample(Tensor ids, Tensor logits, Sampling how, Tensor uniform, Tensor logprobs) {
+    f32("sample", "logits", logits);
+    Checks.vector("sample", "ids", ids, DataType.I32, logits.rows());
+    if (uniform != null) {
+      f32Vector("sample", "uniform", uniform, logits.rows());
+    }
+    if (logprobs != null) {
+      f32Vector("sample", "logprobs", logprobs, logits.rows());
+    }
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = sample;
+      nm_sample_args.temperature(a, how.temperature());
+      nm_sample_args.top_p(a, how.topP());
+      nm_sample_args.min_p(a, how.minP());
+      nm_sample_args.top_k(a, how.topK());
+      nm_sample_args.rows(a, logits.rows());
+      nm_sample_args.vocab(a, logits.cols());
+      nm_sample_args.logits(a, logits.pointer());
+      nm_sample_args.logits_stride(a, logits.rowStride());
+      nm_sample_args.uniform(a, orNull(uniform));
+      nm_sample_args.ids(a, ids.pointer());
+      nm_sample_args.logprobs(a, orNull(logprobs));
+      Native.check(nm_sample(h, a));
+    } finally {
+      done(ids, logits, uniform, logprobs);
+    }
+  }
+
+  @Override
+  public void nll(Tensor nll, Tensor logits, Tensor targets) {
+    f32("nll", "logits", logits);
+    Checks.vector("nll", "nll", nll, DataType.F64, logits.rows());
+    Checks.vector("nll", "targets", targets, DataType.I32, logits.rows());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = this.nll;
+      nm_nll_args.rows(a, logits.rows());
+      nm_nll_args.vocab(a, logits.cols());
+      nm_nll_args.logits(a, logits.pointer());
+      nm_nll_args.logits_stride(a, logits.rowStride());
+      nm_nll_args.targets(a, targets.pointer());
+      nm_nll_args.nll(a, nll.pointer());
+      Native.check(nm_nll(h, a));
+    } finally {
+      done(nll, logits, targets, null);
+    }
+  }
+
+  @Override
+  public void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType) {
+    codes.rtn(out, w, sym, scaleType);
+  }
+
+  @Override
+  public void dequantize(Tensor w, QuantizedWeight in) {
+    codes.dequantize(w, in);
+  }
+
+  @Override
+  public void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, int zeroOffset) {
+    codes.gptq(out, qweight, qzeros, zeroOffset, false);
+  }
+
+  @Override
+  public void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, int zeroOffset) {
+    codes.gptq(in, qweight, qzeros, zeroOffset, true);
+  }
+}

@@ -1,0 +1,110 @@
+package org.nanomodel.ops;
+
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/**
+ * What a model is made of: one method a kernel. The result comes first, as in an assignment. Activations are F32 and may
+ * be views with a row stride; T = tokens of the step, one row each. Shapes are checked before native code is called.
+ *
+ * <p>A graph sees only this interface, so that calibration can read the inputs of linears through a {@link ForwardingOps}.
+ */
+public interface Ops {
+  Engine engine();
+
+  /** y = x converted to y's type, element by element; both dense. */
+  void convert(Tensor y, Tensor x);
+
+  /**
+   * y[M,N] = x[M,K] W^T + bias of w + residual. All other linears come through here.
+   *
+   * @param residual [M,N], may be y, or null
+   */
+  void linear(Tensor y, Tensor x, Linear w, Tensor residual);
+
+  /** y = x W^T + bias. */
+  default void linear(Tensor y, Tensor x, Linear w) {
+    linear(y, x, w, null);
+  }
+
+  /** y += x W^T + bias. */
+  default void linearAdd(Tensor y, Tensor x, Linear w) {
+    linear(y, x, w, y);
+  }
+
+  /** y[t] = table[ids[t]] as F32; ids: I32 [T]; table: F32, F16 or BF16 [V, dim]. */
+  void embedding(Tensor y, Tensor table, Tensor ids);
+
+  /** y = x / sqrt(mean(x^2) + eps) * weight, row by row; y may be x. */
+  default void rmsNorm(Tensor y, Tensor x, Tensor weight, float eps) {
+    rmsNorm(y, x, 1, weight, eps);
+  }
+
+  /** The same over each of {@code heads} equal parts of a row; weight: [cols / heads]. */
+  void rmsNorm(Tensor y, Tensor x, int heads, Tensor weight, float eps);
+
+  /** y = (x - mean) / sqrt(var + eps) * weight + bias; weight and bias may be null. */
+  void layerNorm(Tensor y, Tensor x, Tensor weight, Tensor bias, float eps);
+
+  /** Fills the table for the positions of a step. */
+  void ropeTable(RopeTable table, BatchDescriptor batch);
+
+  /** Rotates each of {@code heads} equal parts of the rows of x in place. */
+  void rope(Tensor x, int heads, RopeTable table);
+
+  /** Writes key and value [T, KV * D] of each token to its place in the cache. */
+  void kvAppend(KvLayer kv, Tensor key, Tensor value, BatchDescriptor batch);
+
+  /**
+   * Causal attention of q [T, H * D] over the cache, which holds the step's own tokens already.
+   *
+   * @param window only the last so many positions, the own included; 0 = all
+   */
+  void attention(Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window);
+
+  /** y = act(x); y may be x. */
+  void activate(Tensor y, Activation kind, Tensor x);
+
+  /** y = act(x) * up; y may be either. */
+  void activateMul(Tensor y, Activation kind, Tensor x, Tensor up);
+
+  /** gate = silu(gate) * up. */
+  default void siluMul(Tensor gate, Tensor up) {
+    activateMul(gate, Activation.SILU, gate, up);
+  }
+
+  /** y = softmax(x / temperature) of each row; y may be x. */
+  void softmax(Tensor y, Tensor x, float temperature);
+
+  /**
+   * ids[row] = the next token of logits[row].
+   *
+   * @param ids I32 [rows]
+   * @param uniform F32 [rows] in [0, 1); may be null at temperature 0
+   * @param logprobs F32 [rows], log softmax(logits)[ids], or null
+   */
+  void sample(Tensor ids, Tensor logits, Sampling how, Tensor uniform, Tensor logprobs);
+
+  /** nll[row] = -log softmax(logits[row])[targets[row]]; nll: F64 [rows], targets: I32 [rows]. */
+  void nll(Tensor nll, Tensor logits, Tensor targets);
+
+  /**
+   * Round to nearest of w [N,K] (F32) into {@code out}.
+   *
+   * @param scaleType scales are rounded to it before the codes are taken
+   */
+  void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType);
+
+  /** w [N,K] (F32) = scales * (codes - zeros). */
+  void dequantize(Tensor w, QuantizedWeight in);
+
+  /**
+   * GPTQ's qweight (I32 [ceil(K*bits/32), N]) and qzeros (I32 [G, ceil(N*bits/32)]) to codes and zeros.
+   *
+   * @param zeroOffset 1: the layout that stores zero - 1 (v1); 0: v2
+   */
+  void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, int zeroOffset);
+
+  /** The reverse of {@link #gptqUnpack}. */
+  void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, int zeroOffset);
+}
