@@ -1,0 +1,191 @@
+package org.nanomodel.tokenizer;
+
+import com.fasterxml.jackson.core.JsonFactory;
+import com.fasterxml.jackson.core.JsonParser;
+import com.fasterxml.jackson.core.JsonToken;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.util.ArrayList;
+import java.util.BitSet;
+import java.util.List;
+import java.util.regex.Pattern;
+
+/**
+ * What must be known of a tokenizer.json beside what the tokenizers library does with it: its added
+ * tokens, which ids stand for single bytes, and how many ids there are. Read as a stream, since
+ * vocabularies have 150,000 entries and more.
+ */
+record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int vocabSize) {
+  private static final JsonFactory FACTORY = new JsonFactory();
+  private static final ObjectMapper MAPPER = new ObjectMapper();
+  private static final Pattern BYTE = Pattern.compile("<0x[0-9A-Fa-f]{2}>");
+
+  record AddedToken(int id, String content, boolean special) {}
+
+  static TokenizerFile parse(String json) throws IOException {
+    List<AddedToken> added = new ArrayList<>();
+    BitSet bytes = new BitSet();
+    int[] size = {0};
+    try (JsonParser parser = FACTORY.createParser(json)) {
+      expect(parser, parser.nextToken(), JsonToken.START_OBJECT, "the file");
+      while (parser.nextToken() == JsonToken.FIELD_NAME) {
+        String name = parser.currentName();
+        parser.nextToken();
+        switch (name) {
+          case "added_tokens" -> readAdded(parser, added, size);
+          case "model" -> readModel(parser, bytes, size);
+          default -> parser.skipChildren();
+        }
+      }
+    }
+    return new TokenizerFile(json, List.copyOf(added), bytes, size[0]);
+  }
+
+  private static void readAdded(JsonParser parser, List<AddedToken> added, int[] size)
+      throws IOException {
+    expect(parser, parser.currentToken(), JsonToken.START_ARRAY, "added_tokens");
+    while (parser.nextToken() == JsonToken.START_OBJECT) {
+      int id = -1;
+      String content = null;
+      boolean special = false;
+      while (parser.nextToken() == JsonToken.FIELD_NAME) {
+        String name = parser.currentName();
+        parser.nextToken();
+        switch (name) {
+          case "id" -> id = parser.getIntValue();
+          case "content" -> content = parser.getText();
+          case "special" -> special = parser.getBooleanValue();
+          default -> parser.skipChildren();
+        }
+      }
+      if (id < 0 || content == null || content.isEmpty()) {
+        throw new IOException("added_tokens: an entry without id or content (id " + id + ")");
+      }
+      added.add(new AddedToken(id, content, special));
+      size[0] = Math.max(size[0], Math.incrementExact(id));
+    }
+  }
+
+  private static void readModel(JsonParser parser, BitSet bytes, int[] size) throws IOException {
+    expect(parser, parser.currentToken(), JsonToken.START_OBJECT, "model");
+    while (parser.nextToken() == JsonToken.FIELD_NAME) {
+      boolean vocab = parser.currentName().equals("vocab");
+      JsonToken value = parser.nextToken();
+      if (vocab && value == JsonToken.START_OBJECT) {
+        readVocab(parser, bytes, size);
+      } else if (vocab && value == JsonToken.START_ARRAY) {
+        readUnigram(parser, bytes, size);
+      } else {
+        parser.skipChildren();
+      }
+    }
+  }
+
+  /** BPE, WordPiece, WordLevel: {"token": id}. */
+  private static void readVocab(JsonParser parser, BitSet bytes, int[] size) throws IOException {
+    while (parser.nextToken() == JsonToken.FIELD_NAME) {
+      String token = parser.currentName();
+      parser.nextToken();
+      int id = parser.getIntValue();
+      if (id < 0) {
+        throw new IOException("model.vocab: id " + id);
+      }
+      size[0] = Math.max(size[0], Math.incrementExact(id));
+      if (token.length() == 6 && BYTE.matcher(token).matches()) {
+        bytes.set(id);
+      }
+    }
+  }
+
+  /** Unigram: [["token", score], ...], the id is the place. */
+  private static void readUnigram(JsonParser parser, BitSet bytes, int[] size) throws IOException {
+    int id = 0;
+    while (parser.nextToken() == JsonToken.START_ARRAY) {
+      parser.nextToken();
+      if (BYTE.matcher(parser.getText()).matches()) {
+        bytes.set(id);
+      }
+      while (parser.nextToken() != JsonToken.END_ARRAY) {
+        parser.skipChildren();
+      }
+      id++;
+    }
+    size[0] = Math.max(size[0], id);
+  }
+
+  private static void expect(JsonParser parser, JsonToken got, JsonToken want, String where)
+      throws IOException {
+    if (got != want) {
+      throw new IOException(
+          where
+              + ": expected "
+              + want
+              + ", got "
+              + got
+              + " at "
+              + parser.currentLocation().getLineNr());
+    }
+  }
+
+  /** Does the text spell a special token somewhere? */
+  boolean mentionsSpecial(String text) {
+    Pattern pattern = specialPattern();
+    return pattern != null && pattern.matcher(text).find();
+  }
+
+  private Pattern specialPattern() {
+    StringBuilder alternatives = new StringBuilder();
+    for (AddedToken token : added) {
+      if (token.special()) {
+        alternatives
+            .append(alternatives.isEmpty() ? "" : "|")
+            .append(Pattern.quote(token.content()));
+      }
+    }
+    return alternatives.isEmpty() ? null : Pattern.compile(alternatives.toString());
+  }
+
+  /**
+   * The same tokenizer without its special tokens: to it, "<|im_end|>" is six ordinary characters
+   * and more.
+   */
+  String jsonWithoutSpecial() {
+    try {
+      ObjectNode root = (ObjectNode) MAPPER.readTree(json);
+      ArrayNode kept = MAPPER.createArrayNode();
+      for (JsonNode token : root.path("added_tokens")) {
+        if (!token.path("special").asBoolean()) {
+          kept.add(token);
+        }
+      }
+      root.set("added_tokens", kept);
+      root.putNull("post_processor");
+      return MAPPER.writeValueAsString(root);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+
+  /** The id of an added token, or -1. */
+  int idOf(String content) {
+    for (AddedToken token : added) {
+      if (token.content().equals(content)) {
+        return token.id();
+      }
+    }
+    return -1;
+  }
+
+  boolean isSpecial(int id) {
+    for (AddedToken token : added) {
+      if (token.id() == id) {
+        return token.special();
+      }
+    }
+    return false;
+  }
+}
