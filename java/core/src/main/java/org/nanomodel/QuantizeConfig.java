@@ -1,0 +1,172 @@
+package org.nanomodel;
+
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.List;
+import java.util.Optional;
+import org.nanomodel.checkpoint.DynamicOverrides;
+import org.nanomodel.checkpoint.JsonFile;
+import org.nanomodel.checkpoint.ModuleScheme;
+
+/**
+ * How to quantize a model. Immutable; {@code QuantizeConfig.builder().bits(4).groupSize(128).build()}.
+ *
+ * @param bits 2, 3, 4 or 8
+ * @param groupSize input columns that share a scale; -1 = the whole row. A row that it does not divide ends in a short
+ *     group
+ * @param sym symmetric: the zero is 2^(bits-1) everywhere
+ * @param descAct columns in order of falling importance; needs calibration
+ * @param lmHead quantize the output head too, where the model does not tie it to the embedding
+ * @param method how codes are chosen
+ * @param format the layout of the checkpoint
+ * @param dynamic what differs for modules that a regular expression names
+ */
+public record QuantizeConfig(
+    int bits,
+    long groupSize,
+    boolean sym,
+    boolean descAct,
+    boolean lmHead,
+    Method method,
+    Format format,
+    DynamicOverrides dynamic) {
+
+  private static final List<Integer> BITS = List.of(2, 3, 4, 8);
+
+  public QuantizeConfig {
+    checkScheme("", bits, groupSize, sym, format);
+    if (!method.isAvailable()) {
+      throw new NanoModelException(
+          "method " + method + " is not available in this version: use one of " + Method.available());
+    }
+    if (!format.isAvailable()) {
+      throw new NanoModelException(
+          "format " + format + " cannot be written by this version: use one of " + Format.available());
+    }
+    if (descAct) {
+      throw new NanoModelException(
+          "desc_act orders columns by calibration data, which method " + method + " does not use: leave it off");
+    }
+  }
+
+  private static void checkScheme(String at, int bits, long groupSize, boolean sym, Format format) {
+    if (!BITS.contains(bits)) {
+      throw new NanoModelException(at + "bits " + bits + ": expected one of 2, 3, 4, 8");
+    }
+    if (groupSize != -1 && (groupSize < 1 || groupSize > Integer.MAX_VALUE)) {
+      throw new NanoModelException(
+          at + "group_size " + groupSize + ": expected -1 (whole row) or a positive number, 16 to 128 as a rule");
+    }
+    if (!sym && format == Format.GPTQ) {
+      throw new NanoModelException(
+          at
+              + "asymmetric weights cannot be written in format gptq, which stores each zero minus one:"
+              + " a zero of 0 would be misread by other programs; use format gptq_v2");
+    }
+  }
+
+  /** What holds for one module after overrides: refused, naming the module, where it cannot be written. */
+  public Optional<ModuleScheme> scheme(String module) {
+    var scheme = dynamic.apply(module, defaults());
+    scheme.ifPresent(
+        s -> {
+          checkScheme(module + ": ", s.bits(), s.groupSize(), s.sym(), format);
+          if (s.descAct()) {
+            throw new NanoModelException(
+                module + ": desc_act orders columns by calibration data, which method " + method + " does not use");
+          }
+        });
+    return scheme;
+  }
+
+  /** What holds for modules that no override names. */
+  public ModuleScheme defaults() {
+    return new ModuleScheme(bits, groupSize, sym, descAct);
+  }
+
+  /** 4 bits, groups of 128, symmetric, round to nearest, format gptq. */
+  public static Builder builder() {
+    return new Builder();
+  }
+
+  /** The same values under the ecosystem's keys. */
+  public ObjectNode toJson() {
+    var json = JsonFile.object();
+    json.put("bits", bits);
+    if (!dynamic.isEmpty()) {
+      json.set("dynamic", dynamic.toJson());
+    }
+    json.put("group_size", groupSize);
+    json.put("desc_act", descAct);
+    json.put("lm_head", lmHead);
+    json.put("method", method.value());
+    json.put("format", format.value());
+    json.put("sym", sym);
+    return json;
+  }
+
+  /** Collects values; {@link #build} checks them. */
+  public static final class Builder {
+    private int bits = 4;
+    private long groupSize = 128;
+    private boolean sym = true;
+    private boolean descAct;
+    private boolean lmHead;
+    private Method method = Method.RTN;
+    private Format format;
+    private DynamicOverrides dynamic = DynamicOverrides.NONE;
+
+    private Builder() {}
+
+    public Builder bits(int bits) {
+      this.bits = bits;
+      return this;
+    }
+
+    public Builder groupSize(long groupSize) {
+      this.groupSize = groupSize;
+      return this;
+    }
+
+    public Builder sym(boolean sym) {
+      this.sym = sym;
+      return this;
+    }
+
+    public Builder descAct(boolean descAct) {
+      this.descAct = descAct;
+      return this;
+    }
+
+    public Builder lmHead(boolean lmHead) {
+      this.lmHead = lmHead;
+      return this;
+    }
+
+    public Builder method(Method method) {
+      this.method = method;
+      return this;
+    }
+
+    /** Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights. */
+    public Builder format(Format format) {
+      this.format = format;
+      return this;
+    }
+
+    public Builder dynamic(DynamicOverrides dynamic) {
+      this.dynamic = dynamic;
+      return this;
+    }
+
+    /** The overrides as the JSON object that a checkpoint would hold. */
+    public Builder dynamic(JsonNode object) {
+      return dynamic(DynamicOverrides.parse(object, "dynamic"));
+    }
+
+    public QuantizeConfig build() {
+      Format chosen = format != null ? format : sym ? Format.GPTQ : Format.GPTQ_V2;
+      return new QuantizeConfig(bits, groupSize, sym, descAct, lmHead, method, chosen, dynamic);
+    }
+  }
+}
