@@ -34,8 +34,7 @@ std::string own_directory() {
 
 CudaBackend find_cuda_backend() {
   const std::string directory = own_directory();
-  if (!directory.empty() && exists(directory + kFile))
-    return open_cuda_backend((directory + kFile).c_str());
+  if (!directory.empty() && exists(directory + kFile)) return open_cuda_backend((directory + kFile).c_str());
   CudaBackend backend = open_cuda_backend(kFile);
   if (backend.table == nullptr) {
     const std::string reason = backend.reason;

@@ -23,12 +23,9 @@ int32_t no_device(cudaError_t error) {
   if (error == cudaErrorInsufficientDriver && driver == 0)
     return refuse(NM_ERR_DEVICE, "no NVIDIA driver is installed");
   if (error == cudaErrorInsufficientDriver)
-    return refuse(NM_ERR_DEVICE,
-                  "the NVIDIA driver supports CUDA %d.%d, this backend needs %d.%d: update the driver",
-                  driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000,
-                  CUDART_VERSION % 1000 / 10);
-  if (error == cudaErrorNoDevice)
-    return refuse(NM_ERR_DEVICE, "the NVIDIA driver shows no GPU to this process");
+    return refuse(NM_ERR_DEVICE, "the NVIDIA driver supports CUDA %d.%d, this backend needs %d.%d: update the driver",
+                  driver / 1000, driver % 1000 / 10, CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+  if (error == cudaErrorNoDevice) return refuse(NM_ERR_DEVICE, "the NVIDIA driver shows no GPU to this process");
   return check(error, "cudaGetDeviceCount");
 }
 
@@ -44,8 +41,7 @@ int32_t device_count(int32_t* count) {
 int32_t check_index(int32_t index) {
   int32_t count = 0;
   if (const int32_t status = device_count(&count); status != NM_OK) return status;
-  if (index < 0 || index >= count)
-    return refuse(NM_ERR_DEVICE, "index: got %d, expected 0..%d", index, count - 1);
+  if (index < 0 || index >= count) return refuse(NM_ERR_DEVICE, "index: got %d, expected 0..%d", index, count - 1);
   return NM_OK;
 }
 
@@ -108,11 +104,10 @@ int32_t buffer_alloc(nm_cuda_queue* queue, int64_t bytes, void** address) {
   if (const cudaError_t error = cudaMalloc(&memory, size); error != cudaSuccess) {
     (void)cudaGetLastError();
     return refuse(error == cudaErrorMemoryAllocation ? NM_ERR_MEMORY : NM_ERR_DEVICE,
-                  "bytes: %lld do not fit into the memory of device %d: %s",
-                  static_cast<long long>(bytes), queue->device, cudaGetErrorString(error));
+                  "bytes: %lld do not fit into the memory of device %d: %s", static_cast<long long>(bytes),
+                  queue->device, cudaGetErrorString(error));
   }
-  if (const cudaError_t error = cudaMemsetAsync(memory, 0, size, queue->stream);
-      error != cudaSuccess) {
+  if (const cudaError_t error = cudaMemsetAsync(memory, 0, size, queue->stream); error != cudaSuccess) {
     (void)cudaFree(memory);
     return check(error, "cudaMemsetAsync");
   }
@@ -138,12 +133,18 @@ int32_t buffer_copy(nm_cuda_queue* queue, void* to, const void* from, int64_t by
 }
 
 constexpr nm_cuda_backend kBackend = {
-    NM_CUDA_BACKEND_VERSION, sizeof(nm_cuda_backend),
-    last_error,              device_count,
-    device_query,            queue_create,
-    queue_destroy,           queue_sync,
-    buffer_alloc,            buffer_free,
-    buffer_copy,             rms_norm,
+    NM_CUDA_BACKEND_VERSION,
+    sizeof(nm_cuda_backend),
+    last_error,
+    device_count,
+    device_query,
+    queue_create,
+    queue_destroy,
+    queue_sync,
+    buffer_alloc,
+    buffer_free,
+    buffer_copy,
+    rms_norm,
 };
 
 }  // namespace
@@ -159,11 +160,10 @@ int32_t refuse(int32_t status, const char* format, ...) {
 int32_t check(cudaError_t error, const char* call) {
   if (error == cudaSuccess) return NM_OK;
   (void)cudaGetLastError();
-  const int32_t status = error == cudaErrorMemoryAllocation     ? NM_ERR_MEMORY
+  const int32_t status = error == cudaErrorMemoryAllocation         ? NM_ERR_MEMORY
                          : error == cudaErrorNoKernelImageForDevice ? NM_ERR_UNSUPPORTED
                                                                     : NM_ERR_DEVICE;
-  return refuse(status, "%s: CUDA error %d: %s", call, static_cast<int>(error),
-                cudaGetErrorString(error));
+  return refuse(status, "%s: CUDA error %d: %s", call, static_cast<int>(error), cudaGetErrorString(error));
 }
 
 }  // namespace nm::cuda

@@ -21,17 +21,14 @@ int32_t refuse(int32_t status, const char* format, ...) __attribute__((format(pr
 int32_t check(cudaError_t error, const char* call);
 
 /** The calling thread works on the queue's device from here on: CUDA's choice of device is per thread. */
-inline int32_t enter(const nm_cuda_queue* queue) {
-  return check(cudaSetDevice(queue->device), "cudaSetDevice");
-}
+inline int32_t enter(const nm_cuda_queue* queue) { return check(cudaSetDevice(queue->device), "cudaSetDevice"); }
 
 int32_t rms_norm(nm_cuda_queue* queue, const nm_norm_args* args);
 
 }  // namespace nm::cuda
 
 /** Leaves the function with the status of a CUDA call that failed. */
-#define NM_CUDA_TRY(call)                                                            \
-  do {                                                                               \
-    if (const int32_t status_ = ::nm::cuda::check((call), #call); status_ != NM_OK) \
-      return status_;                                                                \
+#define NM_CUDA_TRY(call)                                                                           \
+  do {                                                                                              \
+    if (const int32_t status_ = ::nm::cuda::check((call), #call); status_ != NM_OK) return status_; \
   } while (0)

@@ -10,6 +10,8 @@ import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
@@ -22,7 +24,8 @@ import java.util.stream.Stream;
  * jextract's {@code --dump-includes} lists every symbol the header sees; ours are kept in java/core/jextract.args, so
  * that no struct of the system comes along. One thing in the output is replaced: the lookup, which jextract can only
  * take from the class loader or from a library name, becomes that of {@link NativeLibrary}. A fingerprint beside the
- * bindings lets a test see that header, arguments and bindings belong together.
+ * bindings lets a test see that header, arguments and bindings belong together; the list of all fields in
+ * tests/native/abi_layout.inc lets the C++ compiler say where they lie, for another test to compare.
  */
 public final class RegenerateBindings {
 
@@ -31,6 +34,11 @@ public final class RegenerateBindings {
   static final String JAVA = "java/core/src/main/java";
   static final String GENERATED = JAVA + "/org/nanomodel/ffi/generated";
   static final String FINGERPRINT = GENERATED + "/bindings.sha256";
+  static final String LAYOUT = "tests/native/abi_layout.inc";
+
+  private static final Pattern LAYOUT_BLOCK =
+      Pattern.compile("(?s)\\$LAYOUT = MemoryLayout\\.structLayout\\((.*?)\\n {4}\\)\\.withName\\(\"(\\w+)\"\\);");
+  private static final Pattern NAME = Pattern.compile("\\.withName\\(\"(\\w+)\"\\)");
 
   private static final String OPTIONS =
       """
@@ -72,6 +80,7 @@ public final class RegenerateBindings {
           "@" + root.resolve(ARGS),
           root.resolve(HEADER).toString());
       replaceBindings(out.resolve("org/nanomodel/ffi/generated"), root.resolve(GENERATED));
+      Files.writeString(root.resolve(LAYOUT), layout(root.resolve(GENERATED)));
       Files.writeString(root.resolve(FINGERPRINT), fingerprint(root));
     } finally {
       deleteTree(work);
@@ -97,6 +106,24 @@ public final class RegenerateBindings {
         + " arguments\n"
         + sha256(bindings.toString())
         + " bindings\n";
+  }
+
+  /** Every struct and field of the bindings, as macros that tests/native/abi_layout_test.cc gives a meaning. */
+  private static String layout(Path generated) throws IOException {
+    StringBuilder text = new StringBuilder("// Written by RegenerateBindings from the generated bindings.\n");
+    for (Path file : javaFiles(generated)) {
+      Matcher layout = LAYOUT_BLOCK.matcher(Files.readString(file));
+      if (!layout.find()) {
+        continue;
+      }
+      String struct = layout.group(2);
+      text.append("NM_STRUCT(").append(struct).append(")\n");
+      Matcher field = NAME.matcher(layout.group(1));
+      while (field.find()) {
+        text.append("NM_FIELD(").append(struct).append(", ").append(field.group(1)).append(")\n");
+      }
+    }
+    return text.toString();
   }
 
   /** The directory that holds csrc and pom.xml, at or above the working directory. */
