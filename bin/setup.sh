@@ -1,38 +1,28 @@
 # Sourced by ./mvnw and ./nanomodel (POSIX sh). It finds what they need, whatever the default java is:
 #   find_jdk TREE       exports JAVA_HOME, a JDK at or above TREE's floor
-#   find_compiler       checks for a C++ compiler, exports where CMake comes from
+#   find_compiler TREE  checks for a C++ compiler, exports where CMake comes from
 # What is missing is named in one line with the command that installs it. As root on Debian and Ubuntu the
 # command is run, where their packages have it.
 
-# The feature release ("25") of the JDK in $1, from its release file; empty for anything else.
-jdk_release() {
-  [ -x "$1/bin/javac" ] && [ -r "$1/release" ] || return 0
-  while IFS='"' read -r jdk_key jdk_value jdk_rest; do
-    [ "$jdk_key" = JAVA_VERSION= ] && printf '%s' "${jdk_value%%[.+-]*}" && return 0
-  done <"$1/release"
-  return 0
-}
-
+# Whether $1 is a JDK at or above the floor, by its release file; jdk_found is its feature release ("25").
+# No process is started: this runs before every command.
 jdk_fits() {
-  jdk_found=$(jdk_release "$1")
+  jdk_found=0
+  [ -x "$1/bin/javac" ] && [ -r "$1/release" ] || return 1
+  while IFS='"' read -r jdk_key jdk_value jdk_rest; do
+    [ "$jdk_key" != JAVA_VERSION= ] || jdk_found=${jdk_value%%[.+-]*}
+  done <"$1/release"
   case $jdk_found in
     '' | *[!0-9]*) return 1 ;;
-    *) [ "$jdk_found" -ge "$jdk_floor" ] ;;
   esac
+  [ "$jdk_found" -ge "$jdk_floor" ]
 }
 
-# Where the java on the PATH lives, through all its links.
+# Where the java on the PATH lives, through all its links, into JAVA_HOME.
 jdk_on_path() {
-  jdk_java=$(command -v java) || return 0
-  while [ -L "$jdk_java" ]; do
-    jdk_link=$(readlink "$jdk_java")
-    case $jdk_link in
-      /*) jdk_java=$jdk_link ;;
-      *) jdk_java=${jdk_java%/*}/$jdk_link ;;
-    esac
-  done
-  jdk_java=${jdk_java%/*}
-  printf '%s' "${jdk_java%/*}"
+  JAVA_HOME=$(command -v java) && JAVA_HOME=$(readlink -f "$JAVA_HOME" 2>/dev/null) || return 1
+  JAVA_HOME=${JAVA_HOME%/*}
+  JAVA_HOME=${JAVA_HOME%/*}
 }
 
 # The newest JDK in the usual folders, into JAVA_HOME.
@@ -51,8 +41,7 @@ jdk_newest() {
 find_jdk() {
   jdk_floor=$(sed -n 's|.*<java.floor>\([0-9]*\)<.*|\1|p' "$1/pom.xml")
   if ! jdk_fits "${JAVA_HOME:-}"; then
-    JAVA_HOME=$(jdk_on_path)
-    jdk_fits "$JAVA_HOME" || jdk_newest || install_jdk || return 1
+    jdk_on_path && jdk_fits "$JAVA_HOME" || jdk_newest || install_jdk || return 1
   fi
   export JAVA_HOME
 }
@@ -100,6 +89,12 @@ find_compiler() {
     install_tools g++ "a C++ compiler is needed" || return 1
   command -v make >/dev/null || command -v ninja >/dev/null ||
     install_tools make "make is needed to build the native library" || return 1
+
+  # CMake refuses a build folder that was moved or copied along with its tree.
+  if [ -f "$1/build/native/CMakeCache.txt" ]; then
+    cmake_tree=$(sed -n 's/^CMAKE_HOME_DIRECTORY:INTERNAL=//p' "$1/build/native/CMakeCache.txt")
+    [ "$cmake_tree/pom.xml" -ef "$1/pom.xml" ] || rm -rf "$1/build/native"
+  fi
 
   # A recent CMake of the system's, or else the one that Maven brings.
   system_cmake=false

@@ -2,17 +2,29 @@
 # Skipped, with one line, where there is no nvcc.
 string(TOUPPER "${NANOMODEL_CUDA}" cuda_switch)
 file(GLOB cuda_sources CONFIGURE_DEPENDS csrc/cuda/*.cu csrc/cuda/*.cc csrc/cuda/*/*.cu)
+set(cuda_library ${CMAKE_BINARY_DIR}/${CMAKE_SHARED_LIBRARY_PREFIX}nanomodel_cuda${CMAKE_SHARED_LIBRARY_SUFFIX})
 if(cuda_switch STREQUAL "OFF" OR NOT cuda_sources)
+  file(REMOVE ${cuda_library}) # of an earlier build: it would be opened
   return()
 endif()
 
 include(CheckLanguage)
-check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER) # looked for anew each time: a toolkit may have come since
+  find_program(nvcc nvcc PATHS ENV CUDA_HOME ENV CUDA_PATH /usr/local/cuda PATH_SUFFIXES bin)
+  if(nvcc OR DEFINED ENV{CUDACXX})
+    if(NOT DEFINED ENV{CUDACXX})
+      set(ENV{CUDACXX} ${nvcc})
+    endif()
+    unset(CMAKE_CUDA_COMPILER CACHE)
+    check_language(CUDA)
+  endif()
+endif()
 if(NOT CMAKE_CUDA_COMPILER)
   if(cuda_switch STREQUAL "ON")
     message(FATAL_ERROR "NANOMODEL_CUDA=ON, but no working nvcc was found; put it on the PATH or set CUDACXX")
   endif()
   message(STATUS "CUDA: no nvcc, the GPU backend is not built")
+  file(REMOVE ${cuda_library})
   return()
 endif()
 
