@@ -40,17 +40,17 @@ class BindingsDriftTest {
             .toList();
     assertThat(functions).contains("nm_linear");
     assertThat(functions)
-        .allSatisfy(
-            name ->
-                assertThat(NanoModelH.class.getMethod(name + "$address").invoke(null))
-                    .isEqualTo(NativeLibrary.lookup().find(name).orElseThrow()));
+        .allSatisfy(name ->
+            assertThat(NanoModelH.class.getMethod(name + "$address").invoke(null))
+                .isEqualTo(NativeLibrary.lookup().find(name).orElseThrow()));
   }
 
   /** "struct" to its size, "struct.field" to "offset size". */
   private TreeMap<String, String> layoutsOfBindings() throws Exception {
     var layouts = new TreeMap<String, String>();
     try (var files = Files.list(root.resolve(RegenerateBindings.GENERATED))) {
-      for (Path file : files.filter(f -> f.getFileName().toString().matches("nm_\\w+\\.java")).toList()) {
+      for (Path file :
+          files.filter(f -> f.getFileName().toString().matches("nm_\\w+\\.java")).toList()) {
         String struct = file.getFileName().toString().replace(".java", "");
         Class<?> type = Class.forName("org.nanomodel.ffi.generated." + struct);
         var layout = (GroupLayout) type.getMethod("layout").invoke(null);
@@ -58,22 +58,27 @@ class BindingsDriftTest {
         for (MemoryLayout member : layout.memberLayouts()) {
           member
               .name()
-              .ifPresent(
-                  field ->
-                      layouts.put(
-                          struct + "." + field,
-                          layout.byteOffset(PathElement.groupElement(field)) + " " + member.byteSize()));
+              .ifPresent(field ->
+                  layouts.put(
+                      struct + "." + field,
+                      layout.byteOffset(PathElement.groupElement(field))
+                          + " "
+                          + member.byteSize()));
         }
       }
     }
     return layouts;
   }
 
-  /** The same, as printed by a program that the library's own compiler built from the library's own header. */
+  /**
+   * The same, as printed by a program that the library's own compiler built from the library's own
+   * header.
+   */
   private TreeMap<String, String> layoutsOfLibrary() throws Exception {
     Path program = Path.of(System.getProperty("nanomodel.library.path"), "bin", "abi_layout_test");
     assertThat(program).as("the native tests are built before this one").isExecutable();
-    Process process = new ProcessBuilder(program.toString(), "--print").redirectErrorStream(true).start();
+    Process process =
+        new ProcessBuilder(program.toString(), "--print").redirectErrorStream(true).start();
     var layouts = new TreeMap<String, String>();
     try (var lines = process.inputReader()) {
       lines.lines().map(line -> line.split(" ", 2)).forEach(line -> layouts.put(line[0], line[1]));

@@ -15,17 +15,19 @@ import java.util.regex.Pattern;
 import java.util.stream.Stream;
 
 /**
- * Writes {@code org.nanomodel.ffi.generated} anew from csrc/include/nanomodel.h. From the repository root, with any JDK
- * from 17 on:
+ * Writes {@code org.nanomodel.ffi.generated} anew from csrc/include/nanomodel.h. From the
+ * repository root, with any JDK from 17 on:
  *
  * <pre>java java/core/src/test/java/org/nanomodel/ffi/RegenerateBindings.java</pre>
  *
- * or {@code ./mvnw -N -Pjextract generate-sources}. It needs jextract in JEXTRACT_HOME/bin or on the PATH.
- * jextract's {@code --dump-includes} lists every symbol the header sees; ours are kept in java/core/jextract.args, so
- * that no struct of the system comes along. One thing in the output is replaced: the lookup, which jextract can only
- * take from the class loader or from a library name, becomes that of {@link NativeLibrary}. A fingerprint beside the
- * bindings lets a test see that header, arguments and bindings belong together; the list of all fields in
- * tests/native/abi_layout.inc lets the C++ compiler say where they lie, for another test to compare.
+ * or {@code ./mvnw -N -Pjextract generate-sources}. It needs jextract in JEXTRACT_HOME/bin or on
+ * the PATH. jextract's {@code --dump-includes} lists every symbol the header sees; ours are kept in
+ * java/core/jextract.args, so that no struct of the system comes along. One thing in the output is
+ * replaced: the lookup, which jextract can only take from the class loader or from a library name,
+ * becomes that of {@link NativeLibrary}. A fingerprint beside the bindings lets a test see that
+ * header, arguments and bindings belong together; the list of all fields in
+ * tests/native/abi_layout.inc lets the C++ compiler say where they lie, for another test to
+ * compare.
  */
 public final class RegenerateBindings {
 
@@ -37,7 +39,8 @@ public final class RegenerateBindings {
   static final String LAYOUT = "tests/native/abi_layout.inc";
 
   private static final Pattern LAYOUT_BLOCK =
-      Pattern.compile("(?s)\\$LAYOUT = MemoryLayout\\.structLayout\\((.*?)\\n {4}\\)\\.withName\\(\"(\\w+)\"\\);");
+      Pattern.compile(
+          "(?s)\\$LAYOUT = MemoryLayout\\.structLayout\\((.*?)\\n {4}\\)\\.withName\\(\"(\\w+)\"\\);");
   private static final Pattern NAME = Pattern.compile("\\.withName\\(\"(\\w+)\"\\)");
 
   private static final String OPTIONS =
@@ -88,8 +91,9 @@ public final class RegenerateBindings {
   }
 
   /**
-   * Three lines "hash name": the header's declarations (without comments and white space, so that rewording a comment
-   * does not ask for jextract), the arguments, and all generated files together.
+   * Three lines "hash name": the header's declarations (without comments and white space, so that
+   * rewording a comment does not ask for jextract), the arguments, and all generated files
+   * together.
    */
   static String fingerprint(Path root) throws IOException {
     String declarations =
@@ -108,9 +112,13 @@ public final class RegenerateBindings {
         + " bindings\n";
   }
 
-  /** Every struct and field of the bindings, as macros that tests/native/abi_layout_test.cc gives a meaning. */
+  /**
+   * Every struct and field of the bindings, as macros that tests/native/abi_layout_test.cc gives a
+   * meaning.
+   */
   private static String layout(Path generated) throws IOException {
-    StringBuilder text = new StringBuilder("// Written by RegenerateBindings from the generated bindings.\n");
+    StringBuilder text =
+        new StringBuilder("// Written by RegenerateBindings from the generated bindings.\n");
     for (Path file : javaFiles(generated)) {
       Matcher layout = LAYOUT_BLOCK.matcher(Files.readString(file));
       if (!layout.find()) {
@@ -133,7 +141,8 @@ public final class RegenerateBindings {
         return p;
       }
     }
-    throw new IllegalStateException("no " + HEADER + " at or above " + Path.of("").toAbsolutePath());
+    throw new IllegalStateException(
+        "no " + HEADER + " at or above " + Path.of("").toAbsolutePath());
   }
 
   private static Path jextract() {
