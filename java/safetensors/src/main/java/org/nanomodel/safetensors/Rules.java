@@ -33,7 +33,7 @@ final class Rules {
       expected = "a name of at most " + MAX_NAME_CHARS + " characters";
     } else if (name.equals(METADATA_KEY)) {
       expected = "a name that is not reserved";
-    } else if (name.chars().anyMatch(Character::isISOControl)) {
+    } else if (hasControl(name)) {
       expected = "a name without control characters";
     } else if (hasLoneSurrogate(name)) {
       expected = "a name of whole Unicode characters";
@@ -43,6 +43,15 @@ final class Rules {
     if (expected != null) {
       throw new SafetensorsException(file, "tensor name", quote(name), expected);
     }
+  }
+
+  private static boolean hasControl(String text) {
+    for (int i = 0; i < text.length(); i++) {
+      if (Character.isISOControl(text.charAt(i))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   static boolean hasLoneSurrogate(String text) {
