@@ -1,0 +1,70 @@
+package org.nanomodel.evaluate;
+
+import java.awt.geom.Line2D;
+import java.awt.geom.Point2D;
+import java.awt.geom.Rectangle2D;
+import java.util.ArrayList;
+import java.util.List;
+
+/**
+ * Finds places for the labels of a line's points where they cover neither each other nor the line.
+ * In pixels, y down.
+ */
+final class LabelPlacer {
+  private static final double HEIGHT = 17;
+  private static final double GAP = 7; // between a point's marker and its label
+
+  private final List<Point2D> points;
+  private final Rectangle2D area;
+  private final List<Rectangle2D> taken = new ArrayList<>();
+
+  LabelPlacer(List<Point2D> points, Rectangle2D area) {
+    this.points = points;
+    this.area = area;
+    for (Point2D p : points) {
+      taken.add(new Rectangle2D.Double(p.getX() - 6, p.getY() - 6, 12, 12));
+    }
+  }
+
+  /**
+   * The middle of the label of point i: the first free place of six around it, or above it if none
+   * is free.
+   */
+  Point2D place(int i, double width) {
+    Point2D p = points.get(i);
+    double beside = width / 2 + GAP + 5;
+    double over = HEIGHT / 2 + GAP + 4;
+    double[][] offsets = {
+      {0, -over},
+      {beside, 0},
+      {0, over},
+      {beside * 0.85, -over},
+      {beside * 0.85, over},
+      {-beside, 0}
+    };
+    for (double[] offset : offsets) {
+      Rectangle2D box = box(p.getX() + offset[0], p.getY() + offset[1], width);
+      if (isFree(box)) {
+        taken.add(box);
+        return new Point2D.Double(box.getCenterX(), box.getCenterY());
+      }
+    }
+    return new Point2D.Double(p.getX(), p.getY() - over);
+  }
+
+  private static Rectangle2D box(double x, double y, double width) {
+    return new Rectangle2D.Double(x - width / 2, y - HEIGHT / 2, width, HEIGHT);
+  }
+
+  private boolean isFree(Rectangle2D box) {
+    if (!area.contains(box) || taken.stream().anyMatch(box::intersects)) {
+      return false;
+    }
+    for (int i = 1; i < points.size(); i++) {
+      if (new Line2D.Double(points.get(i - 1), points.get(i)).intersects(box)) {
+        return false;
+      }
+    }
+    return true;
+  }
+}
