@@ -4,7 +4,16 @@
 // wide code to a narrow caller; for the same reason tier files use no templates of the standard library.
 #pragma once
 
+// GCC 12 warns about its own "undefined" vectors (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 #include <cstdint>
 #include <cstring>

@@ -1,0 +1,125 @@
+#include "linear/linear.h"
+
+#include <algorithm>
+
+#include "core/check.h"
+#include "core/dispatch.h"
+#include "core/engine.h"
+
+namespace nm {
+namespace {
+
+/** Work below this is not worth handing to another thread: some 20 us. */
+constexpr int64_t kDirectChunkBytes = 1 << 18;
+constexpr int64_t kBlockedChunkFmas = 1 << 20;
+constexpr int64_t kPanelsInFlight = 4;  // direct kernels take so many at once
+
+uintptr_t address_of(const void* p) { return reinterpret_cast<uintptr_t>(p); }
+
+int64_t span(int64_t rows, int64_t cols, int64_t stride) { return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4; }
+
+void check_apart(const char* name, const void* a, int64_t bytes_a, const void* b, int64_t bytes_b) {
+  if (address_of(a) < address_of(b) + static_cast<uintptr_t>(bytes_b) &&
+      address_of(b) < address_of(a) + static_cast<uintptr_t>(bytes_a))
+    fail(NM_ERR_ARGUMENT, "%s: overlaps y", name);
+}
+
+void check(const nm_linear_args& a, const ImageHeader& h) {
+  check_at_least("m", a.m, 0);
+  check_matrix("x", a.x, a.m, h.k, a.x_stride);
+  check_matrix("y", a.y, a.m, h.n, a.y_stride);
+  const int64_t y_bytes = span(a.m, h.n, a.y_stride);
+  check_apart("x", a.x, span(a.m, h.k, a.x_stride), a.y, y_bytes);
+  check_apart("image", a.image, h.bytes, a.y, y_bytes);
+  if (a.bias != nullptr) {
+    check_array("bias", a.bias, h.n);
+    check_apart("bias", a.bias, h.n * 4, a.y, y_bytes);
+  }
+  check_array("cancel", a.cancel, 0);
+  if (a.residual == nullptr) return;
+  check_matrix("residual", a.residual, a.m, h.n, a.residual_stride);
+  if (a.residual != a.y || (a.m > 1 && a.residual_stride != a.y_stride))
+    check_apart("residual", a.residual, span(a.m, h.n, a.residual_stride), a.y, y_bytes);
+}
+
+/** Columns [begin, end) of the image, of one row of x. */
+void take_columns(const Image& image, const float* x, int64_t begin, int64_t end, float* to) {
+  if (image.map == nullptr) {
+    std::copy(x + begin, x + end, to);
+    return;
+  }
+  for (int64_t c = begin; c < end; c++) {
+    const int32_t k = image.map[c];
+    *to++ = k < 0 ? 0.0f : x[k];
+  }
+}
+
+void run_direct(Engine& engine, LinearJob& job, const LinearKernel& kernel, const int32_t* cancel) {
+  const Image& image = job.image;
+  if (image.map != nullptr) {
+    float* taken = engine.shared_work().get<float>(job.m * image.columns);
+    for (int64_t r = 0; r < job.m; r++)
+      take_columns(image, job.x + r * job.x_stride, 0, image.columns, taken + r * image.columns);
+    job.x = taken;
+    job.x_stride = image.columns;
+  }
+  const int64_t grain = kDirectChunkBytes / image.panel_bytes / kPanelsInFlight * kPanelsInFlight;
+  engine.parallel_for(image.panels, std::max(grain, kPanelsInFlight), cancel,
+                      [&](int64_t begin, int64_t end, int) { kernel.direct(job, begin, end); });
+}
+
+void run_blocked(Engine& engine, LinearJob& job, const LinearKernel& kernel, const int32_t* cancel) {
+  const Image& image = job.image;
+  float* arranged = engine.shared_work().get<float>(job.m * image.columns);
+  engine.parallel_for(image.blocks, (1 << 17) / (job.m * kMaxBlock) + 1, cancel, [&](int64_t begin, int64_t end, int) {
+    for (int64_t b = begin; b < end; b++) {
+      const int64_t first = image.block[b].begin, last = image.block[b].end;
+      for (int64_t r = 0; r < job.m; r++)
+        take_columns(image, job.x + r * job.x_stride, first, last, arranged + job.m * first + r * (last - first));
+    }
+  });
+  job.x = arranged;
+
+  // An item is up to 256 rows by 8 panels; fewer panels where that leaves threads without work.
+  const int64_t row_items = (job.m + kBlockedRows - 1) / kBlockedRows;
+  int64_t panels = kBlockedPanels;
+  while (panels > 2 && row_items * ((image.panels + panels - 1) / panels) < 4 * engine.threads()) panels /= 2;
+  const int64_t panel_items = (image.panels + panels - 1) / panels;
+  const int64_t fmas = std::min(job.m, kBlockedRows) * panels * kPanel * image.columns;
+  for (int t = 0; t < engine.threads(); t++) engine.work(t).get<float>(kBlockedWork);
+  engine.parallel_for(row_items * panel_items, kBlockedChunkFmas / fmas + 1, cancel,
+                      [&](int64_t begin, int64_t end, int worker) {
+                        float* work = engine.work(worker).get<float>(kBlockedWork);
+                        for (int64_t i = begin; i < end; i++) {
+                          const int64_t row = i / panel_items * kBlockedRows, panel = i % panel_items * panels;
+                          kernel.blocked(job, row, std::min(row + kBlockedRows, job.m), panel,
+                                         std::min(panel + panels, image.panels), work);
+                        }
+                      });
+}
+
+}  // namespace
+
+void linear(Engine& engine, const nm_linear_args& args) {
+  const ImageHeader& header = check_image(args.image, args.image_bytes);
+  check(args, header);
+  if (args.m == 0) return;
+  LinearJob job = {};
+  job.image = view_image(header);
+  job.m = args.m;
+  job.x = args.x;
+  job.x_stride = args.x_stride;
+  job.y = args.y;
+  job.y_stride = args.y_stride;
+  job.bias = args.bias;
+  job.residual = args.residual;
+  job.residual_stride = args.residual_stride;
+  const LinearKernels& kernels = *engine.kernels().linear;
+  const LinearKernel& kernel = kernels.by_layout[job.image.layout];
+  if (job.m <= kernels.direct_rows)
+    run_direct(engine, job, kernel, args.cancel);
+  else
+    run_blocked(engine, job, kernel, args.cancel);
+}
+
+}  // namespace nm

@@ -1,0 +1,72 @@
+// y[M,N] = x[M,K] . W[N,K]^T (+ bias) (+ residual), over a weight that was packed once (image.h).
+//
+// Two kernels a weight layout. `direct` streams the image through registers for a few rows of x (decode: bound by
+// memory). `blocked` turns a block of some panels into float32 once, in the L2 cache, and uses it for many rows
+// (prefill: bound by FMA). Both sum in the same order, see image.h: an output is equal bit for bit in whatever batch,
+// by however many threads, and on every vector tier.
+#pragma once
+
+#include <cstdint>
+
+#include "linear/image.h"
+#include "nanomodel.h"
+
+namespace nm {
+
+class Engine;
+
+/** One call, its arguments checked. Rows of x are `columns` of the image wide, in the image's column order. */
+struct LinearJob {
+  Image image;
+  int64_t m;
+  /**
+   * direct: [M, columns], rows x_stride apart. blocked: block after block of the image, each [M, width of the block]
+   * without gaps.
+   */
+  const float* x;
+  int64_t x_stride;
+  float* y;  // [M,N]
+  int64_t y_stride;
+  const float* bias;      // [N] or NULL
+  const float* residual;  // [M,N] or NULL; may be y
+  int64_t residual_stride;
+};
+
+/** The kernels of one weight layout; each runs on one thread. */
+struct LinearKernel {
+  const char* name;
+  /** All M rows, 1..direct_rows of them, times the panels [begin, end). */
+  void (*direct)(const LinearJob& job, int64_t panel_begin, int64_t panel_end);
+  /**
+   * The rows [begin, end), at most kBlockedRows, times at most kBlockedPanels panels. work: kBlockedWork floats, 64-byte
+   * aligned.
+   */
+  void (*blocked)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
+                  float* work);
+};
+
+/** What a worker holds at once: float32 weights, 128 KB, beside as many running sums. */
+constexpr int64_t kBlockedRows = 256, kBlockedPanels = 8;
+constexpr int64_t kBlockedWork = kBlockedPanels * kPanel * (kMaxBlock + kBlockedRows);
+
+struct LinearKernels {
+  int64_t direct_rows;  // up to this M `direct` serves, above `blocked`
+  LinearKernel by_layout[kLayouts];
+};
+
+namespace ref {
+extern const LinearKernels linear;  // float64 sums; `direct` for every M
+}
+namespace avx2 {
+extern const LinearKernels linear;
+}
+namespace avx512 {
+extern const LinearKernels linear;
+}
+
+int64_t linear_pack_size(Engine& engine, const nm_weight& weight);
+void linear_pack(Engine& engine, const nm_weight& weight, void* image, int64_t bytes);
+void linear_query(Engine& engine, const void* image, int64_t bytes, nm_linear_info& info);
+void linear(Engine& engine, const nm_linear_args& args);
+
+}  // namespace nm
