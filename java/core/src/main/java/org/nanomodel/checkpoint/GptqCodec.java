@@ -85,22 +85,12 @@ public final class GptqCodec {
   /** Reads a module; contradictions between its tensors and the config are a {@link BadModelException}. */
   static QuantizedWeight read(
       Arena arena, Ops ops, StoredTensors stored, QuantizationConfig config, String module) {
-    ModuleScheme scheme =
-        config
-            .scheme(module)
-            .orElseThrow(
-                () ->
-                    new BadModelException(
-                        stored.where(module + ".qweight")
-                            + " is quantized, but dynamic in "
-                            + config.source()
-                            + " says that it is not"));
+    ModuleScheme scheme = scheme(stored, config, module);
     Tensor qweight = stored.tensor(module + ".qweight", List.of(I32), -1, -1);
     long n = qweight.cols();
     Tensor scales = stored.tensor(module + ".scales", SCALE_TYPES, -1, n);
     Optional<Tensor> gIdx = stored.find(module + ".g_idx", List.of(I32), -1);
-    long k =
-        gIdx.map(Tensor::count).orElseGet(() -> rowLength(qweight.rows(), scales.rows(), scheme));
+    long k = columns(stored, config, module);
     long groups = k < 1 || n < 1 ? 0 : scheme.groups(k);
     if (groups != scales.rows()
         || qweight.rows() != words(k, scheme.bits())
@@ -127,6 +117,29 @@ public final class GptqCodec {
     unpack(arena, ops, w, qweight, qzeros, ZeroLayout.of(config, scheme, qzeros, n));
     readScales(arena, ops, stored, module, w, scales);
     return w;
+  }
+
+  private static ModuleScheme scheme(
+      StoredTensors stored, QuantizationConfig config, String module) {
+    return config
+        .scheme(module)
+        .orElseThrow(
+            () ->
+                new BadModelException(
+                    stored.where(module + ".qweight")
+                        + " is quantized, but dynamic in "
+                        + config.source()
+                        + " says that it is not"));
+  }
+
+  /** K of a module: the length of g_idx, which this version always writes, else by {@link #rowLength}. */
+  static long columns(StoredTensors stored, QuantizationConfig config, String module) {
+    if (stored.has(module + ".g_idx")) {
+      return stored.tensor(module + ".g_idx", List.of(I32), -1).count();
+    }
+    Tensor qweight = stored.tensor(module + ".qweight", List.of(I32), -1, -1);
+    Tensor scales = stored.tensor(module + ".scales", SCALE_TYPES, -1, qweight.cols());
+    return rowLength(qweight.rows(), scales.rows(), scheme(stored, config, module));
   }
 
   /** K of a file without g_idx: what the groups fill exactly, else what the words hold. */

@@ -96,7 +96,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
 
   /** config.json as a model reads it; an unknown architecture is refused. */
   public Config config() {
-    return Config.parse(configJson, path.resolve("config.json").toString());
+    return Config.load(path);
   }
 
   /** Empty for a float model. */
@@ -112,6 +112,11 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   /** All tensors of the files, as their headers describe them. */
   public List<TensorInfo> tensors() {
     return stored.all();
+  }
+
+  /** One of them. */
+  public Optional<TensorInfo> find(String tensor) {
+    return stored.find(tensor);
   }
 
   /** The safetensors files. */
@@ -132,6 +137,12 @@ public final class ModelDirectory implements Weights, AutoCloseable {
         .filter(name -> name.endsWith(suffix))
         .map(name -> name.substring(0, name.length() - suffix.length()))
         .toList();
+  }
+
+  /** K of a quantized module, by its headers. */
+  public long columns(String module) {
+    requireReadable();
+    return GptqCodec.columns(stored, quantization.orElseThrow(), module);
   }
 
   @Override

@@ -34,6 +34,10 @@ final class StoredTensors implements AutoCloseable {
     return files.find(name).isPresent();
   }
 
+  Optional<TensorInfo> find(String name) {
+    return files.find(name);
+  }
+
   /** All tensors, file by file, in the order of their data. */
   List<TensorInfo> all() {
     return files.tensors();

@@ -1,0 +1,190 @@
+package org.nanomodel.checkpoint;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Optional;
+import java.util.Set;
+import java.util.function.BooleanSupplier;
+import org.nanomodel.NanoModelException;
+import org.nanomodel.ops.Engine;
+import org.nanomodel.ops.FloatWeight;
+import org.nanomodel.ops.Ops;
+import org.nanomodel.ops.QuantizedWeight;
+import org.nanomodel.safetensors.DType;
+import org.nanomodel.safetensors.TensorInfo;
+import org.nanomodel.safetensors.TensorSpec;
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/**
+ * Any checkpoint to plain floats: integer weights become {@code s * (q - z)}, one float32 multiplication, then rounded
+ * once to the type asked for; other floats are converted; what is no float is copied. Tensor by tensor, whatever the
+ * size of the model.
+ */
+public final class FloatConversion {
+  private static final List<DataType> TARGETS =
+      List.of(DataType.F32, DataType.F16, DataType.BF16);
+
+  /**
+   * What was done.
+   *
+   * @param from {@code gptq}, {@code gptq_v2} ..., or the dtype of a float model
+   * @param to {@code float32}, {@code float16} or {@code bfloat16}
+   * @param bytes of the tensors written
+   * @param lossless every value is the one that a reader of the source computes in float32
+   */
+  public record Result(String from, String to, long bytes, boolean lossless) {}
+
+  private final ModelDirectory source;
+  private final Ops ops;
+  private final DataType to;
+  private boolean lossless = true;
+
+  private FloatConversion(ModelDirectory source, Engine engine, DataType to) {
+    this.source = source;
+    this.ops = engine.ops();
+    this.to = to;
+  }
+
+  /** Whether a conversion to this type exists. */
+  public static boolean isTarget(DataType type) {
+    return TARGETS.contains(type);
+  }
+
+  /** Converts {@code source} into a new directory; something else there is refused unless {@code overwrite}. */
+  public static Result convert(
+      ModelDirectory source,
+      Engine engine,
+      DataType to,
+      Path output,
+      long maxShardBytes,
+      boolean overwrite,
+      BooleanSupplier cancelled) {
+    if (!isTarget(to)) {
+      throw new NanoModelException("cannot convert to " + to + ": expected one of " + TARGETS);
+    }
+    source.requireReadable();
+    var target = OutputDirectory.of(output, source);
+    if (!overwrite) {
+      target.requireFree();
+    }
+    return new FloatConversion(source, engine, to).write(target, maxShardBytes, cancelled);
+  }
+
+  private Result write(OutputDirectory target, long maxShardBytes, BooleanSupplier cancelled) {
+    var entries = entries();
+    target.requireSpace(entries.stream().mapToLong(entry -> entry.spec().byteSize()).sum());
+    var config = source.configJson();
+    config.remove("quantization_config");
+    config.remove("quantization");
+    config.put(config.has("torch_dtype") && !config.has("dtype") ? "torch_dtype" : "dtype", torchName(to));
+    Path staging = target.temporary();
+    try {
+      long bytes =
+          CheckpointWriter.write(
+              staging, source, entries, config, Optional.empty(), maxShardBytes, cancelled);
+      target.publish(staging);
+      return new Result(from(), torchName(to), bytes, lossless);
+    } finally {
+      DurableFiles.deleteTree(staging);
+    }
+  }
+
+  private String from() {
+    var config = source.configJson();
+    return source
+        .quantization()
+        .map(QuantizationConfig::format)
+        .orElse(config.path("dtype").asText(config.path("torch_dtype").asText("float")));
+  }
+
+  private List<CheckpointWriter.Entry> entries() {
+    Set<String> quantized = new HashSet<>(source.quantizedModules());
+    var entries = new ArrayList<CheckpointWriter.Entry>();
+    for (TensorInfo tensor : source.tensors()) {
+      String name = tensor.name();
+      int dot = name.lastIndexOf('.');
+      String module = dot < 0 ? "" : name.substring(0, dot);
+      boolean part = quantized.contains(module) && !name.endsWith(".bias");
+      if (part && name.endsWith(".qweight")) {
+        entries.add(dequantized(module, tensor.dim(1), source.columns(module)));
+      } else if (!part) {
+        entries.add(converted(tensor));
+      }
+    }
+    return entries;
+  }
+
+  private CheckpointWriter.Entry dequantized(String module, long n, long k) {
+    var spec = new TensorSpec(module + ".weight", DType.valueOf(to.name()), n, k);
+    return new CheckpointWriter.Entry(
+        spec,
+        scratch ->
+            switch (source.linear(scratch, module)) {
+              case QuantizedWeight q -> {
+                Tensor f32 = Tensor.allocate(scratch, DataType.F32, n, k);
+                ops.dequantize(f32, q);
+                yield rounded(scratch, f32).segment();
+              }
+              case FloatWeight f -> throw new IllegalStateException(module + " is float");
+            });
+  }
+
+  private CheckpointWriter.Entry converted(TensorInfo tensor) {
+    Optional<DataType> type = DataType.ofName(tensor.dtype().name());
+    if (type.isEmpty() || !type.get().isFloat() || type.get() == to) {
+      return CheckpointWriter.Entry.copy(source, tensor);
+    }
+    var spec = new TensorSpec(tensor.name(), DType.valueOf(to.name()), tensor.shape());
+    return new CheckpointWriter.Entry(
+        spec, scratch -> rounded(scratch, StoredTensors.aligned(scratch, source.tensor(tensor.name()))).segment());
+  }
+
+  /** The tensor in the type asked for; notes whether every value is exact in it. */
+  private Tensor rounded(Arena scratch, Tensor in) {
+    if (in.type() == to) {
+      return in;
+    }
+    Tensor out = Tensor.allocate(scratch, to, in.shape());
+    ops.convert(out, in);
+    lossless = lossless && isExact(scratch, in, out);
+    return out;
+  }
+
+  private boolean isExact(Arena scratch, Tensor in, Tensor out) {
+    if (in.type() == DataType.F64) {
+      Tensor f32 = widened(scratch, out);
+      for (long i = 0; i < in.count(); i++) {
+        double d = in.segment().get(ValueLayout.JAVA_DOUBLE_UNALIGNED, 8 * i);
+        if (d != f32.segment().get(ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * i)) {
+          return false;
+        }
+      }
+      return true;
+    }
+    MemorySegment before = widened(scratch, in).segment();
+    return before.mismatch(widened(scratch, out).segment()) == -1;
+  }
+
+  private Tensor widened(Arena scratch, Tensor t) {
+    if (t.type() == DataType.F32) {
+      return t;
+    }
+    Tensor f32 = Tensor.allocate(scratch, DataType.F32, t.shape());
+    ops.convert(f32, t);
+    return f32;
+  }
+
+  private static String torchName(DataType type) {
+    return switch (type) {
+      case F32 -> "float32";
+      case F16 -> "float16";
+      default -> "bfloat16";
+    };
+  }
+}

@@ -1,0 +1,206 @@
+package org.nanomodel.quantize;
+
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Optional;
+import java.util.stream.IntStream;
+import org.nanomodel.BadModelException;
+import org.nanomodel.NanoModelException;
+import org.nanomodel.QuantizeConfig;
+import org.nanomodel.checkpoint.GptqCodec;
+import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.checkpoint.ModuleScheme;
+import org.nanomodel.model.Config;
+import org.nanomodel.model.ModuleTree;
+import org.nanomodel.safetensors.TensorInfo;
+import org.nanomodel.safetensors.TensorSpec;
+
+/**
+ * What a job is going to do, from the headers alone.
+ *
+ * @param layers the blocks in order, each with the modules to quantize; the head, if any, is one more
+ * @param skipped linears that {@code dynamic} leaves in float
+ * @param warnings what may surprise the user, or other readers of the checkpoint
+ * @param bytes of all tensors of the checkpoint
+ * @param quantizedBytes of qweight, qzeros, scales and g_idx
+ * @param parameters of the whole model
+ * @param quantizedParameters of the modules to quantize
+ */
+public record QuantizePlan(
+    List<Layer> layers,
+    List<String> skipped,
+    List<String> warnings,
+    long bytes,
+    long quantizedBytes,
+    long parameters,
+    long quantizedParameters) {
+
+  /** The modules of one block. */
+  public record Layer(int number, List<Module> modules) {}
+
+  /** A module W[n,k] and how it is quantized. */
+  public record Module(String name, long n, long k, ModuleScheme scheme) {
+    /** The tensors it becomes. */
+    List<TensorSpec> tensors() {
+      return GptqCodec.specs(name, n, k, scheme.bits(), scheme.groupOf(k));
+    }
+  }
+
+  /** Bits per weight of the quantized modules, with scales, zeros and g_idx. */
+  public double bpw() {
+    return 8.0 * quantizedBytes / quantizedParameters;
+  }
+
+  /** Bits per weight of the whole model. */
+  public double bpwModel() {
+    return 8.0 * bytes / parameters;
+  }
+
+  /** All modules to quantize, in order. */
+  public List<Module> modules() {
+    return layers.stream().flatMap(layer -> layer.modules().stream()).toList();
+  }
+
+  /** Plans; a model that is quantized already, and a scheme that cannot be written, are refused. */
+  public static QuantizePlan of(ModelDirectory source, QuantizeConfig config) {
+    source
+        .quantization()
+        .ifPresent(
+            q -> {
+              throw new NanoModelException(
+                  source.path()
+                      + " is quantized already ("
+                      + q
+                      + "): quantize the float model, or convert it to float16 first");
+            });
+    return new Planner(source, config).plan();
+  }
+
+  private static final class Planner {
+    private final ModelDirectory source;
+    private final QuantizeConfig config;
+    private final Config model;
+    private final ModuleTree tree;
+    private final List<String> skipped = new ArrayList<>();
+
+    Planner(ModelDirectory source, QuantizeConfig config) {
+      this.source = source;
+      this.config = config;
+      this.model = source.config();
+      this.tree = model.tree();
+    }
+
+    QuantizePlan plan() {
+      var layers = new ArrayList<Layer>();
+      IntStream.range(0, model.layers()).forEach(i -> layers.add(layer(i, tree.linears(i))));
+      if (config.lmHead()) {
+        layers.add(layer(model.layers(), List.of(head())));
+      }
+      var modules = layers.stream().flatMap(l -> l.modules().stream()).toList();
+      if (modules.isEmpty()) {
+        throw new NanoModelException("dynamic leaves all modules of " + source.path() + " in float");
+      }
+      long total = source.tensors().stream().mapToLong(TensorInfo::byteSize).sum();
+      long replaced = modules.stream().mapToLong(m -> weight(m.name()).byteSize()).sum();
+      long quantized =
+          modules.stream().flatMap(m -> m.tensors().stream()).mapToLong(TensorSpec::byteSize).sum();
+      return new QuantizePlan(
+          List.copyOf(layers),
+          List.copyOf(skipped),
+          warnings(modules),
+          total - replaced + quantized,
+          quantized,
+          source.tensors().stream().mapToLong(TensorInfo::elements).sum(),
+          modules.stream().mapToLong(m -> m.n() * m.k()).sum());
+    }
+
+    private String head() {
+      if (model.tiedEmbeddings() || !source.has(tree.head() + ".weight")) {
+        throw new NanoModelException(
+            "lm_head of "
+                + source.path()
+                + " is the embedding itself (tie_word_embeddings), which stays in float: leave lm_head off");
+      }
+      return tree.head();
+    }
+
+    private Layer layer(int number, List<String> names) {
+      var modules = new ArrayList<Module>();
+      for (String name : names) {
+        TensorInfo weight = weight(name);
+        Optional<ModuleScheme> scheme = config.scheme(name);
+        scheme.ifPresentOrElse(
+            s -> modules.add(new Module(name, weight.dim(0), weight.dim(1), s)),
+            () -> skipped.add(name));
+      }
+      return new Layer(number, List.copyOf(modules));
+    }
+
+    private TensorInfo weight(String module) {
+      TensorInfo weight =
+          source
+              .find(module + ".weight")
+              .orElseThrow(
+                  () ->
+                      new BadModelException(
+                          source.path() + ": tensor '" + module + ".weight' is missing"));
+      if (weight.rank() != 2 || weight.elements() == 0) {
+        throw new BadModelException(
+            source.path() + ": tensor " + weight + " is no matrix [N, K] that could be quantized");
+      }
+      return weight;
+    }
+
+    private List<String> warnings(List<Module> modules) {
+      var warnings = new ArrayList<String>();
+      config
+          .dynamic()
+          .unmatched(linears())
+          .forEach(key -> warnings.add("dynamic key \"" + key + "\" decides about no module"));
+      add(
+          warnings,
+          modules.stream().filter(m -> m.k() % m.scheme().groupOf(m.k()) != 0).toList(),
+          "end in a short group, since the group size does not divide their rows: other readers may refuse them");
+      add(
+          warnings,
+          modules.stream().filter(m -> m.k() % 32 != 0 || m.n() % 32 != 0).toList(),
+          "have rows or columns that are no multiple of 32: most other readers refuse them");
+      for (Layer layer : fusedDifferently(modules)) {
+        warnings.add(
+            "layer "
+                + layer.number()
+                + ": modules that share an input have different bits or groups; vLLM, which fuses them, refuses that");
+      }
+      return List.copyOf(warnings);
+    }
+
+    private static void add(List<String> warnings, List<Module> modules, String what) {
+      if (!modules.isEmpty()) {
+        String more = modules.size() == 1 ? "" : " and " + (modules.size() - 1) + " more";
+        warnings.add(modules.getFirst().name() + more + " " + what);
+      }
+    }
+
+    private List<String> linears() {
+      var names = new ArrayList<>(tree.linears(model).toList());
+      if (config.lmHead()) {
+        names.add(tree.head());
+      }
+      return names;
+    }
+
+    private List<Layer> fusedDifferently(List<Module> modules) {
+      var byName = new HashMap<String, ModuleScheme>();
+      modules.forEach(m -> byName.put(m.name(), m.scheme()));
+      return IntStream.range(0, model.layers())
+          .filter(
+              i ->
+                  tree.groups().stream()
+                      .anyMatch(
+                          g -> tree.modules(i, g).stream().map(byName::get).distinct().count() > 1))
+          .mapToObj(i -> new Layer(i, List.of()))
+          .toList();
+    }
+  }
+}
