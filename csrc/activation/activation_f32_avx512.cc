@@ -1,6 +1,1 @@
-#include "activation/activation.h"
-namespace nm {
-namespace avx512 {
-const ActivationKernels activation = ref::activation;
-}
-}  // namespace nm
+#include "activation/activation_f32_simd.h"

@@ -1,6 +1,1 @@
-#include "convert/convert.h"
-namespace nm {
-namespace avx512 {
-const ConvertKernels convert = ref::convert;
-}
-}  // namespace nm
+#include "convert/convert_simd.h"

@@ -3,6 +3,7 @@
 
 #include "convert/convert.h"
 #include "convert/numbers.h"
+#include "convert/tables.h"
 
 namespace nm {
 namespace ref {

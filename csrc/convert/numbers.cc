@@ -1,5 +1,7 @@
 #include "convert/numbers.h"
 
+#include "convert/tables.h"
+
 namespace nm {
 namespace numbers {
 namespace {

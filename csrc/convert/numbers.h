@@ -64,12 +64,5 @@ constexpr uint32_t narrow(uint64_t x, int mantissa_bits, int bias) {
 constexpr uint32_t f16_from_f64(double x) { return narrow(std::bit_cast<uint64_t>(x), 10, 15); }
 constexpr uint32_t bf16_from_f64(double x) { return narrow(std::bit_cast<uint64_t>(x), 7, 127); }
 
-/** All 256 values of an 8-bit format, as float32. */
-struct Table {
-  float value[256];
-};
-extern const Table e4m3;
-extern const Table e5m2;
-
 }  // namespace numbers
 }  // namespace nm

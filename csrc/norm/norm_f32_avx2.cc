@@ -1,6 +1,1 @@
-#include "norm/norm.h"
-namespace nm {
-namespace avx2 {
-const NormKernels norm = ref::norm;
-}
-}  // namespace nm
+#include "norm/norm_f32_simd.h"

@@ -1,6 +1,1 @@
-#include "rope/rope.h"
-namespace nm {
-namespace avx512 {
-const RopeKernels rope = ref::rope;
-}
-}  // namespace nm
+#include "rope/rope_f32_simd.h"

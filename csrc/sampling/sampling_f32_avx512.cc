@@ -1,6 +1,1 @@
-#include "sampling/sampling.h"
-namespace nm {
-namespace avx512 {
-const SamplingKernels sampling = ref::sampling;
-}
-}  // namespace nm
+#include "sampling/sampling_f32_simd.h"

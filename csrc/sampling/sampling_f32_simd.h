@@ -1,0 +1,115 @@
+// Softmax and the scans of a row of logits, on vectors.
+#include "core/simd_math.h"
+#include "sampling/sampling.h"
+
+namespace nm {
+namespace NM_TIER {
+namespace {
+
+constexpr int64_t N = Vec::N;
+constexpr float kMinusInfinity = -__builtin_inff();
+
+/** NaN counts as -inf: max gives its second operand when the first is NaN. */
+float row_largest(const float* x, int64_t n) {
+  const Vec least = Vec::all(kMinusInfinity);
+  Vec m0 = least, m1 = least, m2 = least, m3 = least;
+  int64_t i = 0;
+  for (; i + 4 * N <= n; i += 4 * N) {
+    m0 = Vec::max(Vec::load(x + i), m0);
+    m1 = Vec::max(Vec::load(x + i + N), m1);
+    m2 = Vec::max(Vec::load(x + i + 2 * N), m2);
+    m3 = Vec::max(Vec::load(x + i + 3 * N), m3);
+  }
+  for (; i + N <= n; i += N) m0 = Vec::max(Vec::load(x + i), m0);
+  float best = Vec::max(Vec::max(m0, m1), Vec::max(m2, m3)).largest();
+  for (; i < n; i++)
+    if (x[i] > best) best = x[i];
+  return best;
+}
+
+float largest(const float* x, int64_t n, int64_t* index) {
+  const float best = row_largest(x, n);
+  *index = 0;
+  if (best == kMinusInfinity) return best;
+  // The first block that holds the largest, then the element in it.
+  const Vec b = Vec::all(best), one = Vec::all(1.0f);
+  int64_t i = 0;
+  while (i + 4 * N <= n) {
+    Vec below = one;
+    for (int64_t j = 0; j < 4; j++) below = below * Vec::where_less(Vec::load(x + i + j * N), b, one, Vec::zero());
+    if (below.sum() != static_cast<float>(N)) break;
+    i += 4 * N;
+  }
+  while (x[i] != best) i++;
+  *index = i;
+  return best;
+}
+
+/**
+ * Sums exp((x - largest) / temperature) and, where y is not NULL, keeps the terms there. Blocks of 1024 terms in four
+ * float32 accumulators, blocks in float64. x - largest comes first: dividing two large logits would round each of them.
+ */
+double sum_terms(const float* x, int64_t n, float largest, float temperature, float* y) {
+  // A temperature whose inverse overflows is as good as the least normal number.
+  const Vec m = Vec::all(largest), t = Vec::all(1.0f / (temperature < 1.2e-38f ? 1.2e-38f : temperature));
+  const auto term = [&](Vec v) { return exp((v - m) * t); };
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += 1024) {
+    const int64_t end = n - begin < 1024 ? n : begin + 1024;
+    Vec s[4] = {Vec::zero(), Vec::zero(), Vec::zero(), Vec::zero()};
+    int64_t i = begin;
+    for (; i + 4 * N <= end; i += 4 * N) {
+      for (int j = 0; j < 4; j++) {
+        const Vec e = term(Vec::load(x + i + j * N));
+        s[j] = s[j] + e;
+        if (y != nullptr) e.store(y + i + j * N);
+      }
+    }
+    for (; i < end; i += N) {
+      const int rest = end - i < N ? static_cast<int>(end - i) : static_cast<int>(N);
+      float part[N] = {};
+      term(Vec::load(x + i, rest)).store(part, rest);
+      const Vec e = Vec::load(part);
+      s[0] = s[0] + e;
+      if (y != nullptr) e.store(y + i, rest);
+    }
+    total += static_cast<double>(((s[0] + s[1]) + (s[2] + s[3])).sum());
+  }
+  return total;
+}
+
+double sum_exp(const float* x, int64_t n, float largest, float temperature) {
+  return sum_terms(x, n, largest, temperature, nullptr);
+}
+
+void softmax(const float* x, int64_t n, float temperature, float* y) {
+  const double sum = sum_terms(x, n, row_largest(x, n), temperature, y);
+  const Vec inverse = Vec::all(static_cast<float>(1.0 / sum));
+  int64_t i = 0;
+  for (; i + N <= n; i += N) (Vec::load(y + i) * inverse).store(y + i);
+  const int rest = static_cast<int>(n - i);
+  if (rest > 0) (Vec::load(y + i, rest) * inverse).store(y + i, rest);
+}
+
+int64_t above(const float* x, int64_t begin, int64_t end, float threshold, int32_t* out) {
+  const Vec t = Vec::all(threshold);
+  int64_t count = 0, i = begin;
+  for (; i + N <= end; i += N) {
+#if defined(__AVX512F__)
+    uint32_t hits = _mm512_cmp_ps_mask(Vec::load(x + i).v, t.v, _CMP_GT_OQ);
+#else
+    uint32_t hits = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(Vec::load(x + i).v, t.v, _CMP_GT_OQ)));
+#endif
+    for (; hits != 0; hits &= hits - 1) out[count++] = static_cast<int32_t>(i) + __builtin_ctz(hits);
+  }
+  for (; i < end; i++)
+    if (x[i] > threshold) out[count++] = static_cast<int32_t>(i);
+  return count;
+}
+
+}  // namespace
+
+const SamplingKernels sampling = {softmax, largest, sum_exp, above};
+
+}  // namespace NM_TIER
+}  // namespace nm
