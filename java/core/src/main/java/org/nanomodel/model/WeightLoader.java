@@ -1,0 +1,158 @@
+package org.nanomodel.model;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import org.nanomodel.BadModelException;
+import org.nanomodel.ops.Engine;
+import org.nanomodel.ops.FloatWeight;
+import org.nanomodel.ops.Linear;
+import org.nanomodel.ops.QuantizedWeight;
+import org.nanomodel.ops.WeightData;
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/**
+ * Named weights to what a graph runs on, with the shapes that the config promises checked. What was loaded before a failure
+ * is freed by {@link #close}; {@link #keep} hands it over.
+ */
+final class WeightLoader implements AutoCloseable {
+  private final Engine engine;
+  private final Weights weights;
+  private final List<Linear> loaded = new ArrayList<>();
+
+  WeightLoader(Engine engine, Weights weights) {
+    this.engine = engine;
+    this.weights = weights;
+  }
+
+  /** A norm's weight as f32 [n], copied. */
+  Tensor vector(String name, long n) {
+    Tensor stored = required(name);
+    if (!stored.type().isFloat() || stored.rank() != 1 || stored.count() != n) {
+      throw new BadModelException("tensor " + name + " is " + stored + ", expected a float vector of " + n + " as config.json says");
+    }
+    Tensor copy = Tensor.allocate(Arena.ofAuto(), DataType.F32, n);
+    engine.ops().convert(copy, stored);
+    return copy;
+  }
+
+  /** A float matrix [rows, cols], copied; types that kernels do not read become F32. */
+  Tensor matrix(String name, long rows, long cols) {
+    Tensor stored = required(name);
+    if (!stored.type().isFloat() || !stored.hasShape(rows, cols)) {
+      throw new BadModelException(
+          "tensor " + name + " is " + stored + ", expected float [" + rows + ", " + cols + "] as config.json says");
+    }
+    boolean kept = stored.type() == DataType.F16 || stored.type() == DataType.BF16;
+    Tensor copy = Tensor.allocate(Arena.ofAuto(), kept ? stored.type() : DataType.F32, rows, cols);
+    if (kept || stored.type() == DataType.F32) {
+      MemorySegment.copy(stored.segment(), 0, copy.segment(), 0, copy.segment().byteSize());
+    } else {
+      engine.ops().convert(copy, stored);
+    }
+    return copy;
+  }
+
+  private Tensor required(String name) {
+    if (!weights.has(name)) {
+      throw new BadModelException("tensor " + name + " is missing from the checkpoint");
+    }
+    return weights.tensor(name);
+  }
+
+  Linear linear(String module, long n, long k, boolean bias) {
+    try (var arena = Arena.ofShared()) {
+      WeightData w = weight(arena, module, n, k);
+      return track(Linear.pack(engine, module, w, bias ? bias(arena, module, n) : null));
+    }
+  }
+
+  /** The float weight of another tensor under a module's name: a tied head. */
+  Linear tied(String module, Tensor table) {
+    var w = new FloatWeight(table.type(), table.rows(), table.cols(), table.segment());
+    return track(Linear.pack(engine, module, w, null));
+  }
+
+  /** Modules that share an input of K features, fused where their weights allow it. */
+  Projection projection(List<String> modules, long[] n, long k, boolean bias) {
+    try (var arena = Arena.ofShared()) {
+      var parts = new ArrayList<WeightData>();
+      for (int i = 0; i < n.length; i++) {
+        parts.add(weight(arena, modules.get(i), n[i], k));
+      }
+      var biases = new ArrayList<MemorySegment>();
+      for (int i = 0; bias && i < n.length; i++) {
+        biases.add(bias(arena, modules.get(i), n[i]));
+      }
+      Optional<? extends WeightData> fused = fuse(arena, parts);
+      if (fused.isPresent()) {
+        return new Projection(
+            List.of(track(Linear.pack(engine, modules, fused.get(), bias ? concat(arena, biases) : null))));
+      }
+      var linears = new ArrayList<Linear>();
+      for (int i = 0; i < n.length; i++) {
+        linears.add(track(Linear.pack(engine, modules.get(i), parts.get(i), bias ? biases.get(i) : null)));
+      }
+      return new Projection(linears);
+    }
+  }
+
+  private static Optional<? extends WeightData> fuse(Arena arena, List<WeightData> parts) {
+    if (parts.stream().allMatch(FloatWeight.class::isInstance)) {
+      return FloatWeight.concat(arena, parts.stream().map(FloatWeight.class::cast).toList());
+    }
+    if (parts.stream().allMatch(QuantizedWeight.class::isInstance)) {
+      return QuantizedWeight.concat(arena, parts.stream().map(QuantizedWeight.class::cast).toList());
+    }
+    return Optional.empty();
+  }
+
+  private WeightData weight(Arena arena, String module, long n, long k) {
+    WeightData w = weights.linear(arena, module);
+    if (w.n() != n || w.k() != k) {
+      throw new BadModelException(
+          "module " + module + " has the shape [" + w.n() + ", " + w.k() + "], expected [" + n + ", " + k + "] as config.json says");
+    }
+    return w;
+  }
+
+  private MemorySegment bias(Arena arena, String module, long n) {
+    MemorySegment b =
+        weights
+            .bias(arena, module)
+            .orElseThrow(() -> new BadModelException("tensor " + module + ".bias is missing from the checkpoint"));
+    if (b.byteSize() != 4 * n) {
+      throw new BadModelException("tensor " + module + ".bias has " + b.byteSize() / 4 + " elements, expected " + n);
+    }
+    return b;
+  }
+
+  private static MemorySegment concat(Arena arena, List<MemorySegment> parts) {
+    long bytes = parts.stream().mapToLong(MemorySegment::byteSize).sum();
+    MemorySegment all = arena.allocate(bytes, Tensor.ALIGNMENT);
+    long at = 0;
+    for (MemorySegment p : parts) {
+      MemorySegment.copy(p, 0, all, at, p.byteSize());
+      at += p.byteSize();
+    }
+    return all;
+  }
+
+  private Linear track(Linear linear) {
+    loaded.add(linear);
+    return linear;
+  }
+
+  /** What was loaded belongs to the caller from now on. */
+  void keep() {
+    loaded.clear();
+  }
+
+  @Override
+  public void close() {
+    loaded.forEach(Linear::close);
+  }
+}
