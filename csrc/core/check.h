@@ -59,4 +59,12 @@ void check_matrix(const char* name, const T* address, int64_t rows, int64_t cols
   check_array(name, address, rows * cols > 0 ? 1 : 0);
 }
 
+/** Two ranges of bytes have none in common. */
+inline void check_no_overlap(const char* name, const void* a, int64_t a_bytes, const char* other, const void* b,
+                             int64_t b_bytes) {
+  const auto a_at = reinterpret_cast<uintptr_t>(a), b_at = reinterpret_cast<uintptr_t>(b);
+  if (a_at < b_at + static_cast<uintptr_t>(b_bytes) && b_at < a_at + static_cast<uintptr_t>(a_bytes))
+    fail(NM_ERR_ARGUMENT, "%s: overlaps %s", name, other);
+}
+
 }  // namespace nm

@@ -14,32 +14,24 @@ constexpr int64_t kDirectChunkBytes = 1 << 18;
 constexpr int64_t kBlockedChunkFmas = 1 << 20;
 constexpr int64_t kPanelsInFlight = 4;  // direct kernels take so many at once
 
-uintptr_t address_of(const void* p) { return reinterpret_cast<uintptr_t>(p); }
-
 int64_t span(int64_t rows, int64_t cols, int64_t stride) { return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4; }
-
-void check_apart(const char* name, const void* a, int64_t bytes_a, const void* b, int64_t bytes_b) {
-  if (address_of(a) < address_of(b) + static_cast<uintptr_t>(bytes_b) &&
-      address_of(b) < address_of(a) + static_cast<uintptr_t>(bytes_a))
-    fail(NM_ERR_ARGUMENT, "%s: overlaps y", name);
-}
 
 void check(const nm_linear_args& a, const ImageHeader& h) {
   check_at_least("m", a.m, 0);
   check_matrix("x", a.x, a.m, h.k, a.x_stride);
   check_matrix("y", a.y, a.m, h.n, a.y_stride);
   const int64_t y_bytes = span(a.m, h.n, a.y_stride);
-  check_apart("x", a.x, span(a.m, h.k, a.x_stride), a.y, y_bytes);
-  check_apart("image", a.image, h.bytes, a.y, y_bytes);
+  check_no_overlap("x", a.x, span(a.m, h.k, a.x_stride), "y", a.y, y_bytes);
+  check_no_overlap("image", a.image, h.bytes, "y", a.y, y_bytes);
   if (a.bias != nullptr) {
     check_array("bias", a.bias, h.n);
-    check_apart("bias", a.bias, h.n * 4, a.y, y_bytes);
+    check_no_overlap("bias", a.bias, h.n * 4, "y", a.y, y_bytes);
   }
   check_array("cancel", a.cancel, 0);
   if (a.residual == nullptr) return;
   check_matrix("residual", a.residual, a.m, h.n, a.residual_stride);
   if (a.residual != a.y || (a.m > 1 && a.residual_stride != a.y_stride))
-    check_apart("residual", a.residual, span(a.m, h.n, a.residual_stride), a.y, y_bytes);
+    check_no_overlap("residual", a.residual, span(a.m, h.n, a.residual_stride), "y", a.y, y_bytes);
 }
 
 /** Columns [begin, end) of the image, of one row of x. */

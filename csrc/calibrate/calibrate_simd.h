@@ -1,0 +1,66 @@
+// The vector kernels of calibrate; calibrate_avx2.cc and calibrate_avx512.cc include this.
+#pragma once
+
+#include "calibrate/calibrate.h"
+#include "core/simd.h"
+
+namespace nm {
+namespace NM_TIER {
+namespace {
+
+/** n <= Vec::N elements. */
+inline Vec load(const float* p, int64_t n) {
+  return n == Vec::N ? Vec::load(p) : Vec::load(p, static_cast<int>(n));
+}
+
+inline int64_t next(int64_t left) { return left < Vec::N ? left : Vec::N; }
+
+Extent extent(const float* w, int64_t count) {
+  Vec low = Vec::zero(), high = Vec::zero(), odd = Vec::zero();
+  for (int64_t i = 0; i < count; i += Vec::N) {
+    const Vec x = load(w + i, next(count - i));
+    low = Vec::min(low, x);
+    high = Vec::max(high, x);
+    odd = Vec::fma(x, Vec::zero(), odd);  // 0, or NaN once an infinity or a NaN came by
+  }
+  const float not_finite = odd.sum();
+  if (not_finite != 0 || not_finite != not_finite) return {not_finite, not_finite};
+  return {-(Vec::zero() - low).largest(), high.largest()};
+}
+
+/** Writes n <= Vec::N whole numbers 0..255. */
+inline void store_codes(Vec x, uint8_t* codes, int64_t n) {
+#if defined(__AVX512F__)
+  const __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x.v));
+#else
+  const __m256i lanes = _mm256_cvtps_epi32(x.v);
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
+  const __m128i bytes = _mm_packus_epi16(words, words);
+#endif
+  uint8_t all[16];
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(all), bytes);
+  if (n == Vec::N)
+    std::memcpy(codes, all, Vec::N);
+  else
+    std::memcpy(codes, all, static_cast<size_t>(n));
+}
+
+void round(const float* w, int64_t count, float scale, float zero, float max_code, uint8_t* codes) {
+  const Vec s = Vec::all(scale), z = Vec::all(zero), low = Vec::all(-zero), high = Vec::all(max_code - zero);
+  for (int64_t i = 0; i < count; i += Vec::N) {
+    const int64_t n = next(count - i);
+    const Vec x = Vec::max(low, Vec::min(high, load(w + i, n) / s));
+    store_codes(Vec::round(x) + z, codes + i, n);
+  }
+}
+
+void dequantize(const uint8_t* codes, int64_t count, float scale, float zero, float* w) {
+  const Vec s = Vec::all(scale), z = Vec::all(zero);
+  int64_t i = 0;
+  for (; i + Vec::N <= count; i += Vec::N) (s * (Vec::from_u8(codes + i) - z)).store(w + i);
+  for (; i < count; i++) w[i] = scale * (static_cast<float>(codes[i]) - zero);
+}
+
+}  // namespace
+}  // namespace NM_TIER
+}  // namespace nm
