@@ -18,7 +18,8 @@ public enum Backend {
         return backend;
       }
     }
-    throw new IllegalArgumentException("unknown backend '" + name + "': expected auto, cpu, reference or cuda");
+    throw new IllegalArgumentException(
+        "unknown backend '" + name + "': expected auto, cpu, reference or cuda");
   }
 
   @Override

@@ -1,6 +1,9 @@
 package org.nanomodel;
 
-/** A model's files contradict themselves or the format; the message names the file and the field or tensor. */
+/**
+ * A model's files contradict themselves or the format; the message names the file and the field or
+ * tensor.
+ */
 public class BadModelException extends NanoModelException {
   private static final long serialVersionUID = 1L;
 

@@ -2,7 +2,10 @@ package org.nanomodel;
 
 import org.nanomodel.ops.Engine;
 
-/** The device that a program without wishes of its own should use: the first GPU if one can be used, else the CPU. */
+/**
+ * The device that a program without wishes of its own should use: the first GPU if one can be used,
+ * else the CPU.
+ */
 public final class BestDevice {
   private BestDevice() {}
 

@@ -27,7 +27,8 @@ public record Device(Kind kind, int index) {
       case "cuda" -> cuda(0);
       default -> {
         if (!name.matches("cuda:[0-9]{1,4}")) {
-          throw new IllegalArgumentException("unknown device '" + name + "': expected auto, cpu, cuda or cuda:INDEX");
+          throw new IllegalArgumentException(
+              "unknown device '" + name + "': expected auto, cpu, cuda or cuda:INDEX");
         }
         yield cuda(Integer.parseInt(name.substring(5)));
       }

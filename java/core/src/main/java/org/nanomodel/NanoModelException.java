@@ -1,6 +1,9 @@
 package org.nanomodel;
 
-/** The family of errors of this library. A message is one line: what, where, got, expected, what to do. */
+/**
+ * The family of errors of this library. A message is one line: what, where, got, expected, what to
+ * do.
+ */
 public class NanoModelException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 

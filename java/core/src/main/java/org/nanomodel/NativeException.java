@@ -1,8 +1,8 @@
 package org.nanomodel;
 
 /**
- * The native library refused a call, or could not be loaded. {@link #code()} is an {@code nm_status} of nanomodel.h, or 0
- * when the library itself was not there.
+ * The native library refused a call, or could not be loaded. {@link #code()} is an {@code
+ * nm_status} of nanomodel.h, or 0 when the library itself was not there.
  */
 public class NativeException extends NanoModelException {
   private static final long serialVersionUID = 1L;

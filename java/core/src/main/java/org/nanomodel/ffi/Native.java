@@ -13,12 +13,17 @@ public final class Native {
 
   private Native() {}
 
-  /** Loads the library, or says why it cannot be; to be called before the first use of the bindings. */
+  /**
+   * Loads the library, or says why it cannot be; to be called before the first use of the bindings.
+   */
   public static void load() {
     NativeLibrary.lookup();
   }
 
-  /** Returns at once on success; call it on the thread that made the call, since the message is thread-local. */
+  /**
+   * Returns at once on success; call it on the thread that made the call, since the message is
+   * thread-local.
+   */
   public static void check(int status) {
     if (status != 0) {
       throw failure(status);
@@ -45,7 +50,10 @@ public final class Native {
     }
   }
 
-  /** The NUL-terminated text of a {@code char[n]}; what is not UTF-8 (a message cut inside a letter) is replaced. */
+  /**
+   * The NUL-terminated text of a {@code char[n]}; what is not UTF-8 (a message cut inside a letter)
+   * is replaced.
+   */
   public static String text(MemorySegment chars) {
     byte[] bytes = chars.toArray(ValueLayout.JAVA_BYTE);
     int n = 0;

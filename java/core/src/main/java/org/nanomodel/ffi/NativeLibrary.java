@@ -22,10 +22,11 @@ import java.util.Locale;
 import org.nanomodel.NativeException;
 
 /**
- * Finds and opens libnanomodel, once a class loader: the file or folder of {@code -Dnanomodel.library.path} (or {@code
- * NANOMODEL_LIBRARY_PATH}) and nothing else if that is set; otherwise the library in this jar, unpacked to a cache folder
- * under the hash of its bytes. Opened with {@link SymbolLookup#libraryLookup}, so that two class loaders may each have it.
- * A library of another ABI major is refused.
+ * Finds and opens libnanomodel, once a class loader: the file or folder of {@code
+ * -Dnanomodel.library.path} (or {@code NANOMODEL_LIBRARY_PATH}) and nothing else if that is set;
+ * otherwise the library in this jar, unpacked to a cache folder under the hash of its bytes. Opened
+ * with {@link SymbolLookup#libraryLookup}, so that two class loaders may each have it. A library of
+ * another ABI major is refused.
  */
 public final class NativeLibrary {
   /** The major version of nanomodel.h that these classes were written against. */
@@ -41,7 +42,9 @@ public final class NativeLibrary {
 
   private record Loaded(Path path, SymbolLookup lookup, int abiMajor, int abiMinor) {}
 
-  /** Loads on first use; a failure is kept and thrown again, so that each caller sees the reason. */
+  /**
+   * Loads on first use; a failure is kept and thrown again, so that each caller sees the reason.
+   */
   private static final class Holder {
     static final Loaded LOADED;
     static final NativeException FAILURE;
@@ -59,7 +62,10 @@ public final class NativeLibrary {
     }
   }
 
-  /** The functions of the library; {@link NativeException} naming every path tried when there is none. */
+  /**
+   * The functions of the library; {@link NativeException} naming every path tried when there is
+   * none.
+   */
   public static SymbolLookup lookup() {
     return loaded().lookup();
   }
@@ -94,7 +100,8 @@ public final class NativeLibrary {
       if (found != null) {
         return found;
       }
-      throw failure(tried, "-D" + PATH_PROPERTY + " names a folder or file of this machine's build");
+      throw failure(
+          tried, "-D" + PATH_PROPERTY + " names a folder or file of this machine's build");
     }
     Path unpacked = unpack(tried);
     if (unpacked != null) {
@@ -108,7 +115,8 @@ public final class NativeLibrary {
 
   private static NativeException failure(List<String> tried, String remedy) {
     return new NativeException(
-        "cannot load " + fileName() + ": tried " + String.join("; ", tried) + ". To fix: " + remedy, null);
+        "cannot load " + fileName() + ": tried " + String.join("; ", tried) + ". To fix: " + remedy,
+        null);
   }
 
   static Loaded open(Path file, List<String> tried) {
@@ -126,7 +134,13 @@ public final class NativeLibrary {
     int[] abi = abiOf(file, lookup);
     if (abi[0] != ABI_MAJOR) {
       throw new NativeException(
-          file + " has ABI " + abi[0] + "." + abi[1] + ", these classes need major " + ABI_MAJOR
+          file
+              + " has ABI "
+              + abi[0]
+              + "."
+              + abi[1]
+              + ", these classes need major "
+              + ABI_MAJOR
               + ": use the library that came with this jar, or rebuild it",
           null);
     }
@@ -149,11 +163,14 @@ public final class NativeLibrary {
     MemorySegment symbol =
         lookup
             .find("nm_abi_version")
-            .orElseThrow(() -> new NativeException(file + " is not libnanomodel: it has no nm_abi_version", null));
-    var type = FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
+            .orElseThrow(() ->
+                new NativeException(file + " is not libnanomodel: it has no nm_abi_version", null));
+    var type =
+        FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
     try (var arena = Arena.ofConfined()) {
       MemorySegment out = arena.allocate(8, 8);
-      int status = (int) Linker.nativeLinker().downcallHandle(symbol, type).invokeExact(out, out.asSlice(4));
+      int status =
+          (int) Linker.nativeLinker().downcallHandle(symbol, type).invokeExact(out, out.asSlice(4));
       if (status != 0) {
         throw new NativeException(status, file + ": nm_abi_version failed with " + status);
       }
@@ -193,8 +210,8 @@ public final class NativeLibrary {
   }
 
   /**
-   * Writes beside the final name and renames, so that processes that start together never see half a file; the name is the
-   * hash of the bytes, so that versions do not meet.
+   * Writes beside the final name and renames, so that processes that start together never see half
+   * a file; the name is the hash of the bytes, so that versions do not meet.
    */
   static Path unpack(InputStream in, Path cache) throws IOException {
     Files.createDirectories(cache);

@@ -8,7 +8,8 @@ import org.nanomodel.ops.Sampling;
  *
  * @param maxTokens the most new tokens; the context may end it earlier
  * @param sampling temperature 0 (greedy, the default), top k, top p, min p
- * @param repeatPenalty logits of tokens that occurred are divided by it (multiplied if negative; Keskar et al. 2019); 1 = off
+ * @param repeatPenalty logits of tokens that occurred are divided by it (multiplied if negative;
+ *     Keskar et al. 2019); 1 = off
  * @param seed of the request's own random stream, whatever else runs beside it
  * @param stop texts that end the answer and are not part of it; they need a tokenizer
  * @param stopIds tokens that end it, besides the model's own end tokens
@@ -28,7 +29,8 @@ public record GenerateOptions(
       throw new IllegalArgumentException("max_tokens = " + maxTokens + ", expected 1 or more");
     }
     if (!(repeatPenalty > 0) || repeatPenalty == Float.POSITIVE_INFINITY) {
-      throw new IllegalArgumentException("repeat_penalty = " + repeatPenalty + ", expected above 0 (1 = off)");
+      throw new IllegalArgumentException(
+          "repeat_penalty = " + repeatPenalty + ", expected above 0 (1 = off)");
     }
     stop = List.copyOf(stop);
     stopIds = List.copyOf(stopIds);
@@ -117,7 +119,13 @@ public record GenerateOptions(
 
     public GenerateOptions build() {
       return new GenerateOptions(
-          maxTokens, new Sampling(temperature, topK, topP, minP), repeatPenalty, seed, stop, stopIds, ignoreEnd);
+          maxTokens,
+          new Sampling(temperature, topK, topP, minP),
+          repeatPenalty,
+          seed,
+          stop,
+          stopIds,
+          ignoreEnd);
     }
   }
 }

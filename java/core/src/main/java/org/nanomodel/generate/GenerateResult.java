@@ -12,7 +12,11 @@ import java.util.List;
  * @param decodeMs from the first new token to the last
  */
 public record GenerateResult(
-    List<Integer> ids, FinishReason finishReason, int promptTokens, double prefillMs, double decodeMs) {
+    List<Integer> ids,
+    FinishReason finishReason,
+    int promptTokens,
+    double prefillMs,
+    double decodeMs) {
 
   public int completionTokens() {
     return ids.size();

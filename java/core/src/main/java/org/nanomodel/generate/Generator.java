@@ -11,8 +11,9 @@ import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Continues texts, token by token. Several requests run in one ragged batch: each step takes the next piece of the prompts
- * that are not read yet and one token of each of the others. The model stays open until all are done.
+ * Continues texts, token by token. Several requests run in one ragged batch: each step takes the
+ * next piece of the prompts that are not read yet and one token of each of the others. The model
+ * stays open until all are done.
  */
 public final class Generator {
   private final CausalModel model;
@@ -25,7 +26,8 @@ public final class Generator {
     return generate(Request.of(prompt, options));
   }
 
-  public GenerateResult generate(int[] prompt, GenerateOptions options, TokenListener listener, Cancel cancel) {
+  public GenerateResult generate(
+      int[] prompt, GenerateOptions options, TokenListener listener, Cancel cancel) {
     return generate(new Request(prompt, options, listener, cancel));
   }
 
@@ -60,19 +62,26 @@ public final class Generator {
   private static int context(Request r, int limit) {
     if (r.prompt().length >= limit) {
       throw new IllegalArgumentException(
-          "the prompt has " + r.prompt().length + " tokens, expected less than the context of " + limit);
+          "the prompt has "
+              + r.prompt().length
+              + " tokens, expected less than the context of "
+              + limit);
     }
     return (int) Math.min(limit, (long) r.prompt().length + r.options().maxTokens());
   }
 
   private void run(List<Run> runs, Batch batch) {
-    // A flag that kernels poll ends the whole step, so only a request that is alone hands over its own.
-    Ops ops = runs.size() == 1 ? model.engine().ops(runs.getFirst().cancel()) : model.engine().ops();
+    // A flag that kernels poll ends the whole step, so only a request that is alone hands over its
+    // own.
+    Ops ops =
+        runs.size() == 1 ? model.engine().ops(runs.getFirst().cancel()) : model.engine().ops();
     var inStep = new ArrayList<Run>();
     while (true) {
       batch.clear();
       inStep.clear();
-      join(runs, batch, inStep, false); // first the texts being written, so that no long prompt holds them up
+      join(
+          runs, batch, inStep,
+          false); // first the texts being written, so that no long prompt holds them up
       join(runs, batch, inStep, true);
       if (inStep.isEmpty()) {
         return;

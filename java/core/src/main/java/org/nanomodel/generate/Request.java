@@ -10,13 +10,15 @@ import org.nanomodel.ops.Cancel;
  * @param listener sees each new token
  * @param cancel raise it from any thread to end this request within a token
  */
-public record Request(int[] prompt, GenerateOptions options, TokenListener listener, Cancel cancel) {
+public record Request(
+    int[] prompt, GenerateOptions options, TokenListener listener, Cancel cancel) {
   public Request {
     Objects.requireNonNull(options);
     Objects.requireNonNull(listener);
     Objects.requireNonNull(cancel);
     if (prompt.length == 0) {
-      throw new IllegalArgumentException("the prompt has no tokens, expected at least one (a begin token, for instance)");
+      throw new IllegalArgumentException(
+          "the prompt has no tokens, expected at least one (a begin token, for instance)");
     }
   }
 

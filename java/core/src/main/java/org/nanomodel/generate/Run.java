@@ -26,7 +26,9 @@ final class Run {
   private long last;
   private FinishReason finish;
 
-  /** @param context the most tokens of prompt and answer */
+  /**
+   * @param context the most tokens of prompt and answer
+   */
   Run(Request request, Config config, Sequence sequence, int context) {
     this.request = request;
     this.ends = ends(request.options(), config);
@@ -43,7 +45,9 @@ final class Run {
 
   private static int[] ends(GenerateOptions options, Config config) {
     var own = options.ignoreEnd() ? List.<Integer>of() : config.eosIds();
-    return Stream.concat(own.stream(), options.stopIds().stream()).mapToInt(Integer::intValue).toArray();
+    return Stream.concat(own.stream(), options.stopIds().stream())
+        .mapToInt(Integer::intValue)
+        .toArray();
   }
 
   /** Tokens that the next step should take: one in decode, more in prefill. */
@@ -62,7 +66,12 @@ final class Run {
     }
     int from = sequence.length();
     inStep = Math.min(room, count - from);
-    batch.add(sequence, tokens, from, inStep, from + inStep == count ? Batch.Logits.LAST : Batch.Logits.NONE);
+    batch.add(
+        sequence,
+        tokens,
+        from,
+        inStep,
+        from + inStep == count ? Batch.Logits.LAST : Batch.Logits.NONE);
     return true;
   }
 

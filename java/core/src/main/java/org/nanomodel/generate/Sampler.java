@@ -8,7 +8,10 @@ import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-/** Draws the tokens of one request from its own random stream, so that they do not depend on what runs beside it. */
+/**
+ * Draws the tokens of one request from its own random stream, so that they do not depend on what
+ * runs beside it.
+ */
 final class Sampler {
   private final GenerateOptions options;
   private final Tensor id;

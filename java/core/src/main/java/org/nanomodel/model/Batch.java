@@ -9,8 +9,9 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * The tokens of one step: T tokens of S sequences, prefill and decode mixed, and the rows whose logits are asked for. Made
- * once and refilled each step. It owns the logits: they are valid until the next step with this batch.
+ * The tokens of one step: T tokens of S sequences, prefill and decode mixed, and the rows whose
+ * logits are asked for. Made once and refilled each step. It owns the logits: they are valid until
+ * the next step with this batch.
  */
 public final class Batch {
   /** Of which tokens of a sequence the logits are wanted. */
@@ -44,7 +45,9 @@ public final class Batch {
     this.config = config;
     this.maxContext = maxContext;
     Arena arena = Arena.ofAuto();
-    descriptor = new BatchDescriptor(arena, maxTokens, maxSequences, Math.ceilDiv(maxContext, KvCache.BLOCK));
+    descriptor =
+        new BatchDescriptor(
+            arena, maxTokens, maxSequences, Math.ceilDiv(maxContext, KvCache.BLOCK));
     ids = Tensor.allocate(arena, DataType.I32, maxTokens);
     rows = Tensor.allocate(arena, DataType.I32, maxTokens);
     idViews = new Tensor[maxTokens + 1];
@@ -64,7 +67,13 @@ public final class Batch {
     java.util.Objects.checkFromIndexSize(from, n, tokens.length);
     if (sequence.length() > maxContext - n) {
       throw new IllegalArgumentException(
-          "sequence of " + sequence.length() + " + " + n + " tokens, expected at most " + maxContext + " (the context)");
+          "sequence of "
+              + sequence.length()
+              + " + "
+              + n
+              + " tokens, expected at most "
+              + maxContext
+              + " (the context)");
     }
     if (sequences.contains(sequence)) {
       throw new IllegalArgumentException("the sequence is in this batch already");
@@ -74,7 +83,8 @@ public final class Batch {
     }
     for (int i = from; i < from + n; i++) {
       if (tokens[i] < 0 || tokens[i] >= config.vocabSize()) {
-        throw new IllegalArgumentException("token id " + tokens[i] + " at " + i + ", expected 0 to " + (config.vocabSize() - 1));
+        throw new IllegalArgumentException(
+            "token id " + tokens[i] + " at " + i + ", expected 0 to " + (config.vocabSize() - 1));
       }
     }
     int at = descriptor.tokens();

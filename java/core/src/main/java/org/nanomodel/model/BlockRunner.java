@@ -8,8 +8,8 @@ import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Runs blocks one at a time on hidden states that the caller keeps: the layer-by-layer walk of the quantizer. Texts begin
- * at position 0 and are independent of each other. Used by one thread.
+ * Runs blocks one at a time on hidden states that the caller keeps: the layer-by-layer walk of the
+ * quantizer. Texts begin at position 0 and are independent of each other. Used by one thread.
  */
 public final class BlockRunner implements AutoCloseable {
   private final Scratch scratch;
@@ -37,9 +37,15 @@ public final class BlockRunner implements AutoCloseable {
    * @param lengths tokens of each text; their sum is T
    */
   public void run(Ops ops, Block block, Tensor x, int... lengths) {
-    if (Arrays.stream(lengths).asLongStream().sum() != x.rows() || lengths.length > sequences.length) {
+    if (Arrays.stream(lengths).asLongStream().sum() != x.rows()
+        || lengths.length > sequences.length) {
       throw new IllegalArgumentException(
-          "texts of " + Arrays.toString(lengths) + " tokens do not fill " + x + ", or are more than " + sequences.length);
+          "texts of "
+              + Arrays.toString(lengths)
+              + " tokens do not fill "
+              + x
+              + ", or are more than "
+              + sequences.length);
     }
     batch.clear();
     for (int i = 0; i < lengths.length; i++) {

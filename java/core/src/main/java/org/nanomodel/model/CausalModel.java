@@ -11,12 +11,15 @@ import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * A decoder-only language model: embedding, blocks, norm, head. A step runs the tokens of a {@link Batch} through it and
- * gives the logits of the rows that were asked for. Steps of several threads run one after another; closing waits for whoever
- * {@link #use}s it.
+ * A decoder-only language model: embedding, blocks, norm, head. A step runs the tokens of a {@link
+ * Batch} through it and gives the logits of the rows that were asked for. Steps of several threads
+ * run one after another; closing waits for whoever {@link #use}s it.
  */
 public final class CausalModel implements AutoCloseable {
-  /** The most tokens of a step: prompts longer than this run in chunks, so that work memory stays small. */
+  /**
+   * The most tokens of a step: prompts longer than this run in chunks, so that work memory stays
+   * small.
+   */
   public static final int MAX_STEP_TOKENS = 512;
 
   /** Sees the hidden states between layers; for tests and tools. */
@@ -40,7 +43,13 @@ public final class CausalModel implements AutoCloseable {
   private final ReentrantReadWriteLock life = new ReentrantReadWriteLock();
   private boolean closed;
 
-  private CausalModel(Engine engine, Config config, TokenEmbedding embedding, List<Block> blocks, Tensor norm, Linear head) {
+  private CausalModel(
+      Engine engine,
+      Config config,
+      TokenEmbedding embedding,
+      List<Block> blocks,
+      Tensor norm,
+      Linear head) {
     this.engine = engine;
     this.config = config;
     this.embedding = embedding;
@@ -69,8 +78,12 @@ public final class CausalModel implements AutoCloseable {
     }
   }
 
-  /** A quantized head serves even where the config ties it to the embedding: there it is the better informed. */
-  private static Linear head(WeightLoader loader, Config config, Weights weights, TokenEmbedding embedding) {
+  /**
+   * A quantized head serves even where the config ties it to the embedding: there it is the better
+   * informed.
+   */
+  private static Linear head(
+      WeightLoader loader, Config config, Weights weights, TokenEmbedding embedding) {
     String name = config.tree().head();
     boolean quantized = weights.has(name + ".qweight");
     if (config.tiedEmbeddings() && !quantized) {
@@ -78,7 +91,10 @@ public final class CausalModel implements AutoCloseable {
     }
     if (!quantized && !weights.has(name + ".weight")) {
       throw new BadModelException(
-          "tensor " + name + ".weight is missing from the checkpoint, and config.json does not say tie_word_embeddings");
+          "tensor "
+              + name
+              + ".weight is missing from the checkpoint, and config.json does not say"
+              + " tie_word_embeddings");
     }
     return loader.linear(name, config.vocabSize(), config.hiddenSize(), false);
   }
@@ -101,7 +117,8 @@ public final class CausalModel implements AutoCloseable {
 
   /** Bytes of the weights in memory. */
   public long bytes() {
-    return embedding.table().segment().byteSize() + linears().stream().mapToLong(Linear::bytes).sum();
+    return embedding.table().segment().byteSize()
+        + linears().stream().mapToLong(Linear::bytes).sum();
   }
 
   /** The most tokens of a step. */
@@ -143,7 +160,8 @@ public final class CausalModel implements AutoCloseable {
   /**
    * Runs a step: the batch's tokens become part of their sequences.
    *
-   * @return the logits of the rows asked for, [rows, V], or null if there are none; they belong to the batch
+   * @return the logits of the rows asked for, [rows, V], or null if there are none; they belong to
+   *     the batch
    */
   public Tensor forward(Ops ops, Batch batch) {
     return forward(ops, batch, null);
@@ -168,7 +186,10 @@ public final class CausalModel implements AutoCloseable {
     }
   }
 
-  /** Runs a step for the logits of all its tokens, in pieces of rows that fit {@code room}, one after another. */
+  /**
+   * Runs a step for the logits of all its tokens, in pieces of rows that fit {@code room}, one
+   * after another.
+   */
   void forward(Ops ops, Batch batch, Tensor room, Scorer.Visitor visitor, int position) {
     begin();
     try {

@@ -10,8 +10,9 @@ import org.nanomodel.ops.Activation;
 import org.nanomodel.tensor.DataType;
 
 /**
- * What a graph has to know of a model: config.json of transformers 4 or 5 with its defaults filled in, and the end tokens
- * of generation_config.json. Every field was checked; the shapes of tensors are checked against it when they are loaded.
+ * What a graph has to know of a model: config.json of transformers 4 or 5 with its defaults filled
+ * in, and the end tokens of generation_config.json. Every field was checked; the shapes of tensors
+ * are checked against it when they are loaded.
  *
  * @param modelType {@code llama}, a key of {@link ModelRegistry}
  * @param architecture {@code LlamaForCausalLM}
@@ -89,11 +90,15 @@ public record Config(
   private static byte[] read(Path file) {
     if (!Files.isRegularFile(file)) {
       throw new BadModelException(
-          file + ": " + (Files.exists(file) ? "not a regular file" : "no such file") + ", expected the model's configuration");
+          file
+              + ": "
+              + (Files.exists(file) ? "not a regular file" : "no such file")
+              + ", expected the model's configuration");
     }
     try {
       if (Files.size(file) > MAX_FILE_BYTES) {
-        throw new BadModelException(file + " has " + Files.size(file) + " bytes, expected at most " + MAX_FILE_BYTES);
+        throw new BadModelException(
+            file + " has " + Files.size(file) + " bytes, expected at most " + MAX_FILE_BYTES);
       }
       return Files.readAllBytes(file);
     } catch (IOException e) {

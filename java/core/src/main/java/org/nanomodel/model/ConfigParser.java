@@ -8,7 +8,10 @@ import org.nanomodel.UnsupportedModelException;
 import org.nanomodel.ops.Activation;
 import org.nanomodel.tensor.DataType;
 
-/** config.json to {@link Config}: the defaults of transformers' configuration classes, and limits on every number. */
+/**
+ * config.json to {@link Config}: the defaults of transformers' configuration classes, and limits on
+ * every number.
+ */
 final class ConfigParser {
   private static final int MAX_DIM = 1 << 20;
   private static final int MAX_FFN = 1 << 24;
@@ -23,11 +26,14 @@ final class ConfigParser {
 
   ConfigParser(String file, byte[] config, byte[] generation) {
     this.c = JsonFields.parse(file, config);
-    this.generation = generation == null ? null : JsonFields.parse(generationName(file), generation);
+    this.generation =
+        generation == null ? null : JsonFields.parse(generationName(file), generation);
   }
 
   private static String generationName(String file) {
-    return file.endsWith("config.json") ? file.substring(0, file.length() - 11) + "generation_config.json" : file;
+    return file.endsWith("config.json")
+        ? file.substring(0, file.length() - 11) + "generation_config.json"
+        : file;
   }
 
   Config parse() {
@@ -36,7 +42,10 @@ final class ConfigParser {
     int heads = c.integer("num_attention_heads", 1, MAX_HEADS);
     int kvHeads = c.integer("num_key_value_heads", 1, heads, silentKvHeads(family, heads));
     if (heads % kvHeads != 0) {
-      throw c.bad("num_key_value_heads", Integer.toString(kvHeads), "a divisor of num_attention_heads = " + heads);
+      throw c.bad(
+          "num_key_value_heads",
+          Integer.toString(kvHeads),
+          "a divisor of num_attention_heads = " + heads);
     }
     int headDim = headDim(family, hidden, heads);
     int layers = c.integer("num_hidden_layers", 1, MAX_LAYERS);
@@ -66,25 +75,39 @@ final class ConfigParser {
 
   private Family family() {
     String type =
-        c.string("model_type").orElseThrow(() -> c.bad("model_type", "missing", "one of " + ModelRegistry.supported()));
+        c.string("model_type")
+            .orElseThrow(
+                () -> c.bad("model_type", "missing", "one of " + ModelRegistry.supported()));
     Family family = ModelRegistry.find(type).orElse(null);
     if (family == null) {
       throw new UnsupportedModelException(
-          c.file() + ": model_type '" + JsonFields.cut(type) + "' is not supported; supported: " + ModelRegistry.supported());
+          c.file()
+              + ": model_type '"
+              + JsonFields.cut(type)
+              + "' is not supported; supported: "
+              + ModelRegistry.supported());
     }
     List<String> architectures = c.strings("architectures");
     if (architectures.isEmpty()) {
-      throw c.bad("architectures", c.node().get("architectures"), "[\"" + family.architecture() + "\"]");
+      throw c.bad(
+          "architectures", c.node().get("architectures"), "[\"" + family.architecture() + "\"]");
     }
     if (!architectures.contains(family.architecture())) {
       throw new UnsupportedModelException(
-          c.file() + ": architecture " + JsonFields.cut(architectures.getFirst()) + " is not supported; supported for "
-              + family.modelType() + ": " + family.architecture());
+          c.file()
+              + ": architecture "
+              + JsonFields.cut(architectures.getFirst())
+              + " is not supported; supported for "
+              + family.modelType()
+              + ": "
+              + family.architecture());
     }
     return family;
   }
 
-  /** null means as many as query heads; a missing key, what the family's configuration class says. */
+  /**
+   * null means as many as query heads; a missing key, what the family's configuration class says.
+   */
   private int silentKvHeads(Family family, int heads) {
     return c.node().has("num_key_value_heads") ? heads : family.defaultKvHeads(heads);
   }
@@ -97,7 +120,10 @@ final class ConfigParser {
       return family.defaultHeadDim();
     }
     if (hidden % heads != 0) {
-      throw c.bad("num_attention_heads", Integer.toString(heads), "a divisor of hidden_size = " + hidden + ", or a head_dim");
+      throw c.bad(
+          "num_attention_heads",
+          Integer.toString(heads),
+          "a divisor of hidden_size = " + hidden + ", or a head_dim");
     }
     return hidden / heads;
   }
@@ -119,7 +145,9 @@ final class ConfigParser {
       case "relu" -> Activation.RELU;
       default ->
           throw new UnsupportedModelException(
-              c.file() + ": hidden_act '" + JsonFields.cut(name)
+              c.file()
+                  + ": hidden_act '"
+                  + JsonFields.cut(name)
                   + "' is not supported; supported: silu, gelu, gelu_pytorch_tanh, gelu_new, relu");
     };
   }
@@ -149,7 +177,10 @@ final class ConfigParser {
       if (r.rotaryDim() != headDim) {
         // transformers itself ignores or trips over it in these families
         throw new UnsupportedModelException(
-            c.file() + ": partial_rotary_factor is not supported for model_type " + family.modelType() + "; supported: 1");
+            c.file()
+                + ": partial_rotary_factor is not supported for model_type "
+                + family.modelType()
+                + "; supported: 1");
       }
       out.add(new Config.Layer(window, r));
     }
@@ -158,9 +189,11 @@ final class ConfigParser {
 
   private int[] windows(Family family, int layers) {
     var windows = new int[layers];
-    boolean off = family.windowRule() == Family.WindowRule.NONE
-        || family.windowRule() == Family.WindowRule.BY_LAYER && !c.bool("use_sliding_window", false)
-        || c.node().has("sliding_window") && c.node().get("sliding_window").isNull();
+    boolean off =
+        family.windowRule() == Family.WindowRule.NONE
+            || family.windowRule() == Family.WindowRule.BY_LAYER
+                && !c.bool("use_sliding_window", false)
+            || c.node().has("sliding_window") && c.node().get("sliding_window").isNull();
     if (off) {
       return windows;
     }
@@ -185,14 +218,19 @@ final class ConfigParser {
       case "full_attention" -> false;
       default ->
           throw new UnsupportedModelException(
-              c.file() + ": layer_types holds '" + JsonFields.cut(type) + "'; supported: " + RopeParser.layerTypes());
+              c.file()
+                  + ": layer_types holds '"
+                  + JsonFields.cut(type)
+                  + "'; supported: "
+                  + RopeParser.layerTypes());
     };
   }
 
   private DataType dtype() {
     String name = c.string("dtype").or(() -> c.string("torch_dtype")).orElse("float32");
     return DataType.ofTorchName(name)
-        .orElseThrow(() -> c.bad("dtype", name, "float32, float16, bfloat16 or another float type of torch"));
+        .orElseThrow(() ->
+            c.bad("dtype", name, "float32, float16, bfloat16 or another float type of torch"));
   }
 
   private List<Integer> endIds(int vocab) {
@@ -203,7 +241,9 @@ final class ConfigParser {
   /** Some checkpoints write -1 for "none". */
   private OptionalInt padId(int vocab) {
     JsonNode pad = c.node().get("pad_token_id");
-    return pad != null && pad.isInt() && pad.intValue() == -1 ? OptionalInt.empty() : first(c.ids("pad_token_id", vocab));
+    return pad != null && pad.isInt() && pad.intValue() == -1
+        ? OptionalInt.empty()
+        : first(c.ids("pad_token_id", vocab));
   }
 
   private static OptionalInt first(List<Integer> ids) {

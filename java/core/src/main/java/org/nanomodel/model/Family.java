@@ -24,7 +24,10 @@ public record Family(
     ModuleTree tree,
     BlockLoader blocks) {
 
-  /** Which linears have a bias: as the config's {@code attention_bias} and {@code mlp_bias} say, or as the family is. */
+  /**
+   * Which linears have a bias: as the config's {@code attention_bias} and {@code mlp_bias} say, or
+   * as the family is.
+   */
   public enum BiasRule {
     NONE,
     QKV,
@@ -32,7 +35,10 @@ public record Family(
     ATTENTION_AND_MLP
   }
 
-  /** Where {@code sliding_window} counts; BY_LAYER asks {@code use_sliding_window}, {@code layer_types}, {@code max_window_layers}. */
+  /**
+   * Where {@code sliding_window} counts; BY_LAYER asks {@code use_sliding_window}, {@code
+   * layer_types}, {@code max_window_layers}.
+   */
   public enum WindowRule {
     NONE,
     ALL_LAYERS,

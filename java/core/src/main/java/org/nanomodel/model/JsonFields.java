@@ -14,14 +14,18 @@ import java.util.List;
 import java.util.Optional;
 import org.nanomodel.BadModelException;
 
-/** The fields of a JSON object from a stranger, read by type and range; an error names the file and the field. */
+/**
+ * The fields of a JSON object from a stranger, read by type and range; an error names the file and
+ * the field.
+ */
 record JsonFields(String file, String prefix, JsonNode node) {
   private static final int MAX_DEPTH = 64;
 
   private static final JsonMapper MAPPER =
       JsonMapper.builder(
               JsonFactory.builder()
-                  .streamReadConstraints(StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH).build())
+                  .streamReadConstraints(
+                      StreamReadConstraints.builder().maxNestingDepth(MAX_DEPTH).build())
                   .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
                   .build())
           // Python writes Infinity and NaN into fields that other architectures have.
@@ -30,8 +34,12 @@ record JsonFields(String file, String prefix, JsonNode node) {
           .build();
 
   static JsonFields parse(String file, byte[] json) {
-    if (json.length >= 3 && json[0] == (byte) 0xEF && json[1] == (byte) 0xBB && json[2] == (byte) 0xBF) {
-      throw new BadModelException(file + ": begins with a byte order mark, expected plain UTF-8 JSON");
+    if (json.length >= 3
+        && json[0] == (byte) 0xEF
+        && json[1] == (byte) 0xBB
+        && json[2] == (byte) 0xBF) {
+      throw new BadModelException(
+          file + ": begins with a byte order mark, expected plain UTF-8 JSON");
     }
     try {
       JsonNode node = MAPPER.readTree(json);
@@ -44,7 +52,8 @@ record JsonFields(String file, String prefix, JsonNode node) {
       String at = e.getLocation() == null ? "" : " line " + e.getLocation().getLineNr();
       throw new BadModelException(file + at + ": not valid JSON: " + cut(why), e);
     } catch (IOException e) {
-      throw new BadModelException(file + ": not valid JSON: " + cut(String.valueOf(e.getMessage())), e);
+      throw new BadModelException(
+          file + ": not valid JSON: " + cut(String.valueOf(e.getMessage())), e);
     }
   }
 
@@ -61,12 +70,18 @@ record JsonFields(String file, String prefix, JsonNode node) {
     if (!v.isObject()) {
       throw bad(name, v, "an object");
     }
-    return v.isEmpty() ? Optional.empty() : Optional.of(new JsonFields(file, prefix + name + ".", v));
+    return v.isEmpty()
+        ? Optional.empty()
+        : Optional.of(new JsonFields(file, prefix + name + ".", v));
   }
 
   int integer(String name, int min, int max) {
     JsonNode v = node.get(name);
-    if (v == null || !v.isIntegralNumber() || !v.canConvertToInt() || v.intValue() < min || v.intValue() > max) {
+    if (v == null
+        || !v.isIntegralNumber()
+        || !v.canConvertToInt()
+        || v.intValue() < min
+        || v.intValue() > max) {
       throw bad(name, v, "a whole number from " + min + " to " + max);
     }
     return v.intValue();
@@ -79,7 +94,10 @@ record JsonFields(String file, String prefix, JsonNode node) {
   /** A finite number above 0. */
   double positive(String name) {
     JsonNode v = node.get(name);
-    if (v == null || !v.isNumber() || !(v.doubleValue() > 0) || Double.isInfinite(v.doubleValue())) {
+    if (v == null
+        || !v.isNumber()
+        || !(v.doubleValue() > 0)
+        || Double.isInfinite(v.doubleValue())) {
       throw bad(name, v, "a finite number above 0");
     }
     return v.doubleValue();
@@ -132,7 +150,10 @@ record JsonFields(String file, String prefix, JsonNode node) {
     }
     var out = new ArrayList<Integer>();
     for (JsonNode id : v.isArray() ? v : List.of(v)) {
-      if (!id.isIntegralNumber() || !id.canConvertToInt() || id.intValue() < 0 || id.intValue() >= limit) {
+      if (!id.isIntegralNumber()
+          || !id.canConvertToInt()
+          || id.intValue() < 0
+          || id.intValue() >= limit) {
         throw bad(name, id, "token ids from 0 to " + (limit - 1));
       }
       out.add(id.intValue());
@@ -153,17 +174,26 @@ record JsonFields(String file, String prefix, JsonNode node) {
   }
 
   BadModelException bad(String name, String got, String expected) {
-    return new BadModelException(file + ": " + prefix + name + " is " + cut(got) + ", expected " + expected);
+    return new BadModelException(
+        file + ": " + prefix + name + " is " + cut(got) + ", expected " + expected);
   }
 
   private static String kind(JsonNode node) {
-    return node.isMissingNode() ? "nothing" : node.getNodeType().name().toLowerCase(java.util.Locale.ROOT);
+    return node.isMissingNode()
+        ? "nothing"
+        : node.getNodeType().name().toLowerCase(java.util.Locale.ROOT);
   }
 
   /** One line of printable characters: what a stranger's file says goes into logs. */
   static String cut(String text) {
-    String line = text.codePoints().limit(80).collect(StringBuilder::new,
-        (b, c) -> b.appendCodePoint(Character.isISOControl(c) ? '?' : c), StringBuilder::append).toString();
+    String line =
+        text.codePoints()
+            .limit(80)
+            .collect(
+                StringBuilder::new,
+                (b, c) -> b.appendCodePoint(Character.isISOControl(c) ? '?' : c),
+                StringBuilder::append)
+            .toString();
     return text.length() > 80 ? line + "..." : line;
   }
 }

@@ -10,9 +10,10 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Keys and values of all layers, in blocks of {@value #BLOCK} tokens that sequences take and give back (Kwon et al. 2023).
- * Blocks are counted, so that forked sequences share their beginning. Memory grows by doubling up to the tokens that it was
- * made for. The cache may grow when tokens are added, so it serves one step at a time; sequences may be closed by any thread.
+ * Keys and values of all layers, in blocks of {@value #BLOCK} tokens that sequences take and give
+ * back (Kwon et al. 2023). Blocks are counted, so that forked sequences share their beginning.
+ * Memory grows by doubling up to the tokens that it was made for. The cache may grow when tokens
+ * are added, so it serves one step at a time; sequences may be closed by any thread.
  */
 public final class KvCache implements AutoCloseable {
   /** Tokens of a block. */
@@ -37,7 +38,8 @@ public final class KvCache implements AutoCloseable {
    */
   public KvCache(Engine engine, Config config, int layers, long maxTokens) {
     if (maxTokens < 1 || maxTokens > (long) Integer.MAX_VALUE - BLOCK) {
-      throw new IllegalArgumentException("a KV cache for " + maxTokens + " tokens, expected 1 to " + (Integer.MAX_VALUE - BLOCK));
+      throw new IllegalArgumentException(
+          "a KV cache for " + maxTokens + " tokens, expected 1 to " + (Integer.MAX_VALUE - BLOCK));
     }
     this.engine = engine;
     this.config = config;
@@ -78,7 +80,9 @@ public final class KvCache implements AutoCloseable {
     if (freeCount == 0) {
       if (capacity == maxBlocks) {
         throw new NanoModelException(
-            "the KV cache is full: " + maxTokens() + " tokens; end a sequence, or make the cache or the context larger");
+            "the KV cache is full: "
+                + maxTokens()
+                + " tokens; end a sequence, or make the cache or the context larger");
       }
       grow((int) Math.min(2L * capacity, maxBlocks));
     }
@@ -130,11 +134,23 @@ public final class KvCache implements AutoCloseable {
   private void grow(int i, int blocks) {
     Arena arena = Arena.ofShared();
     try {
-      Tensor keys = Tensor.allocate(arena, DataType.F32, blocks, config.kvHeads(), BLOCK, config.headDim());
-      Tensor values = Tensor.allocate(arena, DataType.F32, blocks, config.kvHeads(), BLOCK, config.headDim());
+      Tensor keys =
+          Tensor.allocate(arena, DataType.F32, blocks, config.kvHeads(), BLOCK, config.headDim());
+      Tensor values =
+          Tensor.allocate(arena, DataType.F32, blocks, config.kvHeads(), BLOCK, config.headDim());
       if (layers[i] != null) {
-        MemorySegment.copy(layers[i].keys().segment(), 0, keys.segment(), 0, layers[i].keys().segment().byteSize());
-        MemorySegment.copy(layers[i].values().segment(), 0, values.segment(), 0, layers[i].values().segment().byteSize());
+        MemorySegment.copy(
+            layers[i].keys().segment(),
+            0,
+            keys.segment(),
+            0,
+            layers[i].keys().segment().byteSize());
+        MemorySegment.copy(
+            layers[i].values().segment(),
+            0,
+            values.segment(),
+            0,
+            layers[i].values().segment().byteSize());
       }
       layers[i] = new KvLayer(arena, keys, values);
     } catch (RuntimeException | Error e) {

@@ -10,8 +10,9 @@ import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * One decoder layer of LLaMA, Mistral, Qwen2 (q/k/v with bias) and Qwen3 (queries and keys normed head by head): x +=
- * attention(norm(x)); x += mlp(norm(x)), with rotary positions and a gated MLP (Touvron et al. 2023).
+ * One decoder layer of LLaMA, Mistral, Qwen2 (q/k/v with bias) and Qwen3 (queries and keys normed
+ * head by head): x += attention(norm(x)); x += mlp(norm(x)), with rotary positions and a gated MLP
+ * (Touvron et al. 2023).
  */
 final class LlamaBlock implements Block {
   private final Config c;
@@ -40,7 +41,8 @@ final class LlamaBlock implements Block {
     long[] qkvDims = {c.queryDim(), c.kvDim(), c.kvDim()};
     qkv = w.projection(tree.modules(layer, g.get(0)), qkvDims, dim, c.biases().qkv());
     wo = w.linear(tree.modules(layer, g.get(1)).getFirst(), dim, c.queryDim(), c.biases().output());
-    gateUp = w.projection(tree.modules(layer, g.get(2)), new long[] {ffn, ffn}, dim, c.biases().mlp());
+    gateUp =
+        w.projection(tree.modules(layer, g.get(2)), new long[] {ffn, ffn}, dim, c.biases().mlp());
     wDown = w.linear(tree.modules(layer, g.get(3)).getFirst(), dim, ffn, c.biases().mlp());
   }
 
@@ -76,7 +78,9 @@ final class LlamaBlock implements Block {
 
   @Override
   public List<Linear> linears() {
-    return Stream.of(qkv.linears(), List.of(wo), gateUp.linears(), List.of(wDown)).flatMap(List::stream).toList();
+    return Stream.of(qkv.linears(), List.of(wo), gateUp.linears(), List.of(wDown))
+        .flatMap(List::stream)
+        .toList();
   }
 
   @Override

@@ -15,16 +15,32 @@ import org.nanomodel.UnsupportedModelException;
 
 /** The architectures this version serves: one line each. */
 public final class ModelRegistry {
-  private static final ModuleTree LLAMA = llama(List.of("input_layernorm", "post_attention_layernorm"));
+  private static final ModuleTree LLAMA =
+      llama(List.of("input_layernorm", "post_attention_layernorm"));
   private static final ModuleTree QWEN3 =
-      llama(List.of("input_layernorm", "self_attn.q_norm", "self_attn.k_norm", "post_attention_layernorm"));
+      llama(
+          List.of(
+              "input_layernorm",
+              "self_attn.q_norm",
+              "self_attn.k_norm",
+              "post_attention_layernorm"));
 
   private static final List<Family> FAMILIES =
       List.of(
-          new Family("llama", "LlamaForCausalLM", ATTENTION_AND_MLP, Family.WindowRule.NONE, 0, 0, LLAMA, LlamaBlock::load),
-          new Family("mistral", "MistralForCausalLM", NONE, ALL_LAYERS, 0, 8, LLAMA, LlamaBlock::load),
+          new Family(
+              "llama",
+              "LlamaForCausalLM",
+              ATTENTION_AND_MLP,
+              Family.WindowRule.NONE,
+              0,
+              0,
+              LLAMA,
+              LlamaBlock::load),
+          new Family(
+              "mistral", "MistralForCausalLM", NONE, ALL_LAYERS, 0, 8, LLAMA, LlamaBlock::load),
           new Family("qwen2", "Qwen2ForCausalLM", QKV, BY_LAYER, 0, 32, LLAMA, LlamaBlock::load),
-          new Family("qwen3", "Qwen3ForCausalLM", ATTENTION, BY_LAYER, 128, 32, QWEN3, LlamaBlock::load));
+          new Family(
+              "qwen3", "Qwen3ForCausalLM", ATTENTION, BY_LAYER, 128, 32, QWEN3, LlamaBlock::load));
 
   private ModelRegistry() {}
 
@@ -50,8 +66,9 @@ public final class ModelRegistry {
   /** As {@link #find}, or an error that lists what is served. */
   public static Family family(String modelType) {
     return find(modelType)
-        .orElseThrow(
-            () -> new UnsupportedModelException("model_type '" + modelType + "' is not supported; supported: " + supported()));
+        .orElseThrow(() ->
+            new UnsupportedModelException(
+                "model_type '" + modelType + "' is not supported; supported: " + supported()));
   }
 
   /** {@code llama, mistral, ...}. */

@@ -4,8 +4,8 @@ import java.util.List;
 import java.util.stream.Stream;
 
 /**
- * The names of an architecture's modules, as its checkpoints write them: what the loader loads and fuses, and what the
- * quantizer quantizes, in which order, with which inputs in common.
+ * The names of an architecture's modules, as its checkpoints write them: what the loader loads and
+ * fuses, and what the quantizer quantizes, in which order, with which inputs in common.
  *
  * @param embedding the token embedding
  * @param blocks the list of blocks; block i is {@code blocks.i}
@@ -15,13 +15,18 @@ import java.util.stream.Stream;
  * @param norms the norms of a block
  */
 public record ModuleTree(
-    String embedding, String blocks, String norm, String head, List<Group> groups, List<String> norms) {
+    String embedding,
+    String blocks,
+    String norm,
+    String head,
+    List<Group> groups,
+    List<String> norms) {
 
   /**
    * Linears that share an input.
    *
-   * @param source the module of the block whose output (for a linear: after what lies between) is their input: where the
-   *     scales of AWQ and SmoothQuant are folded
+   * @param source the module of the block whose output (for a linear: after what lies between) is
+   *     their input: where the scales of AWQ and SmoothQuant are folded
    * @param modules their names within the block
    */
   public record Group(String source, List<String> modules) {
@@ -64,8 +69,12 @@ public record ModuleTree(
     return groups.stream().flatMap(g -> modules(layer, g).stream()).toList();
   }
 
-  /** The full names of all linears of the blocks, in quantizing order; the head is not among them. */
+  /**
+   * The full names of all linears of the blocks, in quantizing order; the head is not among them.
+   */
   public Stream<String> linears(Config config) {
-    return java.util.stream.IntStream.range(0, config.layers()).boxed().flatMap(i -> linears(i).stream());
+    return java.util.stream.IntStream.range(0, config.layers())
+        .boxed()
+        .flatMap(i -> linears(i).stream());
   }
 }

@@ -5,7 +5,10 @@ import org.nanomodel.ops.Linear;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.Tensor;
 
-/** Modules that share an input and write side by side: one linear where their weights could be fused, else one each. */
+/**
+ * Modules that share an input and write side by side: one linear where their weights could be
+ * fused, else one each.
+ */
 final class Projection implements AutoCloseable {
   private final List<Linear> linears;
 

@@ -1,9 +1,9 @@
 package org.nanomodel.model;
 
 /**
- * Rotary position embedding: the angles of one position, and what cosine and sine are multiplied by, as transformers'
- * modeling_rope_utils computes them, in float32 where it does. Linear: kaiokendev 2023; llama3: Llama 3.1; YaRN: Peng et al.
- * 2023, sections 3.2 and 3.4.
+ * Rotary position embedding: the angles of one position, and what cosine and sine are multiplied
+ * by, as transformers' modeling_rope_utils computes them, in float32 where it does. Linear:
+ * kaiokendev 2023; llama3: Llama 3.1; YaRN: Peng et al. 2023, sections 3.2 and 3.4.
  *
  * @param theta the base of the wavelengths
  * @param rotaryDim how many elements of a head are rotated
@@ -21,13 +21,15 @@ public record RopeConfig(double theta, int rotaryDim, Scaling scaling) {
   public record Linear(double factor) implements Scaling {}
 
   /** Long wavelengths divided by {@code factor}, short ones kept, those between interpolated. */
-  public record Llama3(double factor, double lowFreqFactor, double highFreqFactor, double originalContext)
+  public record Llama3(
+      double factor, double lowFreqFactor, double highFreqFactor, double originalContext)
       implements Scaling {}
 
   /**
    * A ramp between kept and divided angles over the dimensions, and a temperature on attention.
    *
-   * @param attentionFactor what cosine and sine are multiplied by; NaN = from factor and the two mscales
+   * @param attentionFactor what cosine and sine are multiplied by; NaN = from factor and the two
+   *     mscales
    * @param mscale 0 = not given
    * @param mscaleAllDim 0 = not given
    * @param truncate whether the ends of the ramp are whole dimensions

@@ -4,8 +4,8 @@ import java.util.List;
 import org.nanomodel.UnsupportedModelException;
 
 /**
- * Rotary settings of a config.json: {@code rope_parameters} of transformers 5, flat or nested by layer type, or {@code
- * rope_theta} and {@code rope_scaling} of version 4.
+ * Rotary settings of a config.json: {@code rope_parameters} of transformers 5, flat or nested by
+ * layer type, or {@code rope_theta} and {@code rope_scaling} of version 4.
  */
 final class RopeParser {
   private static final String SUPPORTED = "default, linear, llama3, yarn";
@@ -24,15 +24,20 @@ final class RopeParser {
 
   /** The settings of layers of one type ({@code full_attention}). */
   RopeConfig parse(String layerType) {
-    JsonFields own = top.object("rope_scaling").or(() -> top.object("rope_parameters")).orElse(null);
+    JsonFields own =
+        top.object("rope_scaling").or(() -> top.object("rope_parameters")).orElse(null);
     if (own != null) {
       own = own.object(layerType).orElse(own);
     }
-    double theta = own != null && own.has("rope_theta") ? own.positive("rope_theta") : top.positive("rope_theta", DEFAULT_THETA);
+    double theta =
+        own != null && own.has("rope_theta")
+            ? own.positive("rope_theta")
+            : top.positive("rope_theta", DEFAULT_THETA);
     if (theta <= 1) {
       throw top.bad("rope_theta", Double.toString(theta), "a number above 1");
     }
-    return new RopeConfig(theta, rotaryDim(own), own == null ? new RopeConfig.Default() : scaling(own));
+    return new RopeConfig(
+        theta, rotaryDim(own), own == null ? new RopeConfig.Default() : scaling(own));
   }
 
   private int rotaryDim(JsonFields own) {
@@ -40,7 +45,10 @@ final class RopeParser {
     double part = where.positive("partial_rotary_factor", 1);
     int dim = (int) (headDim * part);
     if (part > 1 || dim < 1) {
-      throw where.bad("partial_rotary_factor", Double.toString(part), "a part of head_dim = " + headDim + ", at most 1");
+      throw where.bad(
+          "partial_rotary_factor",
+          Double.toString(part),
+          "a part of head_dim = " + headDim + ", at most 1");
     }
     if (dim % 2 != 0) {
       throw where.bad("head_dim", Integer.toString(dim), "an even number of rotated elements");
@@ -57,7 +65,13 @@ final class RopeParser {
       case "yarn" -> yarn(f);
       default ->
           throw new UnsupportedModelException(
-              top.file() + ": " + f.prefix() + "rope_type '" + JsonFields.cut(type) + "' is not supported; supported: " + SUPPORTED);
+              top.file()
+                  + ": "
+                  + f.prefix()
+                  + "rope_type '"
+                  + JsonFields.cut(type)
+                  + "' is not supported; supported: "
+                  + SUPPORTED);
     };
   }
 
@@ -65,7 +79,8 @@ final class RopeParser {
     double low = f.positive("low_freq_factor");
     double high = f.positive("high_freq_factor");
     if (high <= low) {
-      throw f.bad("high_freq_factor", Double.toString(high), "a number above low_freq_factor = " + low);
+      throw f.bad(
+          "high_freq_factor", Double.toString(high), "a number above low_freq_factor = " + low);
     }
     return new RopeConfig.Llama3(f.positive("factor"), low, high, originalContext(f));
   }
@@ -86,7 +101,9 @@ final class RopeParser {
 
   /** 0 is what checkpoints write for "not used". */
   private static double number(JsonFields f, String name) {
-    return f.has(name) && f.node().get(name).isNumber() && f.node().get(name).doubleValue() == 0 ? 0 : f.positive(name, 0);
+    return f.has(name) && f.node().get(name).isNumber() && f.node().get(name).doubleValue() == 0
+        ? 0
+        : f.positive(name, 0);
   }
 
   private double originalContext(JsonFields f) {

@@ -7,13 +7,16 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Logits of every position of a text, piece by piece: what perplexity, divergence and the {@code logits} verb are made of.
- * Only a piece of the logits is in memory at a time. Used by one thread.
+ * Logits of every position of a text, piece by piece: what perplexity, divergence and the {@code
+ * logits} verb are made of. Only a piece of the logits is in memory at a time. Used by one thread.
  */
 public final class Scorer implements AutoCloseable {
   private static final long LOGITS_BYTES = 64L << 20;
 
-  /** Sees the logits of positions {@code first .. first + logits.rows() - 1}; they are valid during the call. */
+  /**
+   * Sees the logits of positions {@code first .. first + logits.rows() - 1}; they are valid during
+   * the call.
+   */
   @FunctionalInterface
   public interface Visitor {
     void accept(int first, Tensor logits);
@@ -27,7 +30,9 @@ public final class Scorer implements AutoCloseable {
   private final Tensor targets;
   private final Tensor nll;
 
-  /** @param maxTokens the longest text */
+  /**
+   * @param maxTokens the longest text
+   */
   public Scorer(CausalModel model, Ops ops, int maxTokens) {
     this.model = model;
     this.ops = ops;
@@ -53,7 +58,10 @@ public final class Scorer implements AutoCloseable {
     }
   }
 
-  /** -log p(ids[i] | ids[0 .. i-1]) for i = 1 .. length - 1; the result is one shorter than the text. */
+  /**
+   * -log p(ids[i] | ids[0 .. i-1]) for i = 1 .. length - 1; the result is one shorter than the
+   * text.
+   */
   public double[] nll(int[] ids) {
     var out = new double[Math.max(0, ids.length - 1)];
     run(

@@ -10,8 +10,8 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * The work memory of a step, sized once for the largest, shared by all blocks. The views of a step of T tokens are made
- * when T first occurs, so that a decode loop allocates nothing.
+ * The work memory of a step, sized once for the largest, shared by all blocks. The views of a step
+ * of T tokens are made when T first occurs, so that a decode loop allocates nothing.
  */
 public final class Scratch {
   /**
@@ -30,7 +30,17 @@ public final class Scratch {
    * @param up last ffn
    */
   record Views(
-      Tensor x, Tensor h, Tensor qkv, Tensor q, Tensor k, Tensor v, Tensor qk, Tensor att, Tensor gateUp, Tensor gate, Tensor up) {}
+      Tensor x,
+      Tensor h,
+      Tensor qkv,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      Tensor qk,
+      Tensor att,
+      Tensor gateUp,
+      Tensor gate,
+      Tensor up) {}
 
   private final Config config;
   private final int maxTokens;
@@ -84,7 +94,8 @@ public final class Scratch {
 
   Views views(int tokens) {
     if (tokens < 1 || tokens > maxTokens) {
-      throw new IllegalArgumentException("a step of " + tokens + " tokens, expected 1 to " + maxTokens);
+      throw new IllegalArgumentException(
+          "a step of " + tokens + " tokens, expected 1 to " + maxTokens);
     }
     if (views[tokens] == null) {
       views[tokens] = make(tokens);

@@ -3,8 +3,8 @@ package org.nanomodel.model;
 import java.util.Arrays;
 
 /**
- * One text in a KV cache: how many tokens it has, and in which blocks their keys and values lie. Closing it gives the
- * blocks back. Used by one thread at a time.
+ * One text in a KV cache: how many tokens it has, and in which blocks their keys and values lie.
+ * Closing it gives the blocks back. Used by one thread at a time.
  */
 public final class Sequence implements AutoCloseable {
   private final KvCache cache;
@@ -26,7 +26,9 @@ public final class Sequence implements AutoCloseable {
     return length;
   }
 
-  /** Another sequence with the same tokens, which shares their blocks until one of the two writes. */
+  /**
+   * Another sequence with the same tokens, which shares their blocks until one of the two writes.
+   */
   public Sequence fork() {
     checkOpen();
     var copy = new Sequence(cache);

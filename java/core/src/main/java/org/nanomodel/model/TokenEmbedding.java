@@ -15,7 +15,8 @@ public final class TokenEmbedding {
   public static TokenEmbedding load(Engine engine, Config config, Weights weights) {
     try (var loader = new WeightLoader(engine, weights)) {
       return new TokenEmbedding(
-          loader.matrix(config.tree().embedding() + ".weight", config.vocabSize(), config.hiddenSize()));
+          loader.matrix(
+              config.tree().embedding() + ".weight", config.vocabSize(), config.hiddenSize()));
     }
   }
 

@@ -15,8 +15,8 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Named weights to what a graph runs on, with the shapes that the config promises checked. What was loaded before a failure
- * is freed by {@link #close}; {@link #keep} hands it over.
+ * Named weights to what a graph runs on, with the shapes that the config promises checked. What was
+ * loaded before a failure is freed by {@link #close}; {@link #keep} hands it over.
  */
 final class WeightLoader implements AutoCloseable {
   private final Engine engine;
@@ -32,7 +32,14 @@ final class WeightLoader implements AutoCloseable {
   Tensor vector(String name, long n) {
     Tensor stored = required(name);
     if (!stored.type().isFloat() || stored.rank() != 1 || stored.count() != n) {
-      throw new BadModelException("tensor " + name + " is " + stored + ", expected a float vector of " + n + " as config.json says");
+      throw new BadModelException(
+          "tensor "
+              + name
+              + " is "
+              + stored
+              + ", expected a float vector of "
+              + n
+              + " as config.json says");
     }
     Tensor copy = Tensor.allocate(Arena.ofAuto(), DataType.F32, n);
     engine.ops().convert(copy, stored);
@@ -44,7 +51,15 @@ final class WeightLoader implements AutoCloseable {
     Tensor stored = required(name);
     if (!stored.type().isFloat() || !stored.hasShape(rows, cols)) {
       throw new BadModelException(
-          "tensor " + name + " is " + stored + ", expected float [" + rows + ", " + cols + "] as config.json says");
+          "tensor "
+              + name
+              + " is "
+              + stored
+              + ", expected float ["
+              + rows
+              + ", "
+              + cols
+              + "] as config.json says");
     }
     boolean kept = stored.type() == DataType.F16 || stored.type() == DataType.BF16;
     Tensor copy = Tensor.allocate(Arena.ofAuto(), kept ? stored.type() : DataType.F32, rows, cols);
@@ -90,11 +105,15 @@ final class WeightLoader implements AutoCloseable {
       Optional<? extends WeightData> fused = fuse(arena, parts);
       if (fused.isPresent()) {
         return new Projection(
-            List.of(track(Linear.pack(engine, modules, fused.get(), bias ? concat(arena, biases) : null))));
+            List.of(
+                track(
+                    Linear.pack(
+                        engine, modules, fused.get(), bias ? concat(arena, biases) : null))));
       }
       var linears = new ArrayList<Linear>();
       for (int i = 0; i < n.length; i++) {
-        linears.add(track(Linear.pack(engine, modules.get(i), parts.get(i), bias ? biases.get(i) : null)));
+        linears.add(
+            track(Linear.pack(engine, modules.get(i), parts.get(i), bias ? biases.get(i) : null)));
       }
       return new Projection(linears);
     }
@@ -105,7 +124,8 @@ final class WeightLoader implements AutoCloseable {
       return FloatWeight.concat(arena, parts.stream().map(FloatWeight.class::cast).toList());
     }
     if (parts.stream().allMatch(QuantizedWeight.class::isInstance)) {
-      return QuantizedWeight.concat(arena, parts.stream().map(QuantizedWeight.class::cast).toList());
+      return QuantizedWeight.concat(
+          arena, parts.stream().map(QuantizedWeight.class::cast).toList());
     }
     return Optional.empty();
   }
@@ -114,7 +134,17 @@ final class WeightLoader implements AutoCloseable {
     WeightData w = weights.linear(arena, module);
     if (w.n() != n || w.k() != k) {
       throw new BadModelException(
-          "module " + module + " has the shape [" + w.n() + ", " + w.k() + "], expected [" + n + ", " + k + "] as config.json says");
+          "module "
+              + module
+              + " has the shape ["
+              + w.n()
+              + ", "
+              + w.k()
+              + "], expected ["
+              + n
+              + ", "
+              + k
+              + "] as config.json says");
     }
     return w;
   }
@@ -123,9 +153,11 @@ final class WeightLoader implements AutoCloseable {
     MemorySegment b =
         weights
             .bias(arena, module)
-            .orElseThrow(() -> new BadModelException("tensor " + module + ".bias is missing from the checkpoint"));
+            .orElseThrow(() ->
+                new BadModelException("tensor " + module + ".bias is missing from the checkpoint"));
     if (b.byteSize() != 4 * n) {
-      throw new BadModelException("tensor " + module + ".bias has " + b.byteSize() / 4 + " elements, expected " + n);
+      throw new BadModelException(
+          "tensor " + module + ".bias has " + b.byteSize() / 4 + " elements, expected " + n);
     }
     return b;
   }

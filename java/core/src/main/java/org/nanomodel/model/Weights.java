@@ -6,7 +6,10 @@ import java.util.Optional;
 import org.nanomodel.ops.WeightData;
 import org.nanomodel.tensor.Tensor;
 
-/** The named weights of a checkpoint, whatever its format. A graph loads through this and never asks for a format. */
+/**
+ * The named weights of a checkpoint, whatever its format. A graph loads through this and never asks
+ * for a format.
+ */
 public interface Weights {
   /** Whether the checkpoint holds a tensor of this full name. */
   boolean has(String tensor);
@@ -14,7 +17,10 @@ public interface Weights {
   /** A float tensor as stored, borrowed from the checkpoint. */
   Tensor tensor(String name);
 
-  /** The weight of a linear module: {@code module.weight}, or {@code module.qweight} and what belongs to it. */
+  /**
+   * The weight of a linear module: {@code module.weight}, or {@code module.qweight} and what
+   * belongs to it.
+   */
   WeightData linear(Arena arena, String module);
 
   /** {@code module.bias} as f32 [N], if the module has one. */

@@ -8,8 +8,9 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * The ragged batch as kernels read it: T tokens of S sequences, prefill and decode mixed; each token's position and
- * sequence, each sequence's row of KV block numbers. Memory is allocated once and refilled each step.
+ * The ragged batch as kernels read it: T tokens of S sequences, prefill and decode mixed; each
+ * token's position and sequence, each sequence's row of KV block numbers. Memory is allocated once
+ * and refilled each step.
  */
 public final class BatchDescriptor {
   private final MemorySegment struct;
@@ -30,7 +31,13 @@ public final class BatchDescriptor {
   public BatchDescriptor(Arena arena, int maxTokens, int maxSequences, int maxBlocks) {
     if (maxTokens < 1 || maxSequences < 1 || maxBlocks < 1) {
       throw new IllegalArgumentException(
-          "batch of " + maxTokens + " tokens, " + maxSequences + " sequences, " + maxBlocks + " blocks");
+          "batch of "
+              + maxTokens
+              + " tokens, "
+              + maxSequences
+              + " sequences, "
+              + maxBlocks
+              + " blocks");
     }
     this.maxTokens = maxTokens;
     this.maxSequences = maxSequences;
@@ -51,14 +58,35 @@ public final class BatchDescriptor {
     sequences = 0;
   }
 
-  /** Adds a sequence that brings the tokens of positions {@code first .. first + n - 1}; returns its number. */
+  /**
+   * Adds a sequence that brings the tokens of positions {@code first .. first + n - 1}; returns its
+   * number.
+   */
   public int add(int[] blocks, int blockCount, int first, int n) {
-    if (sequences == maxSequences || n < 0 || n > maxTokens - tokens || blockCount > maxBlocks || first < 0) {
+    if (sequences == maxSequences
+        || n < 0
+        || n > maxTokens - tokens
+        || blockCount > maxBlocks
+        || first < 0) {
       throw new IllegalArgumentException(
-          "batch is full: " + tokens + " + " + n + " of " + maxTokens + " tokens, " + sequences + " + 1 of "
-              + maxSequences + " sequences, " + blockCount + " of " + maxBlocks + " blocks");
+          "batch is full: "
+              + tokens
+              + " + "
+              + n
+              + " of "
+              + maxTokens
+              + " tokens, "
+              + sequences
+              + " + 1 of "
+              + maxSequences
+              + " sequences, "
+              + blockCount
+              + " of "
+              + maxBlocks
+              + " blocks");
     }
-    MemorySegment.copy(blocks, 0, blockTable, ValueLayout.JAVA_INT, 4L * sequences * maxBlocks, blockCount);
+    MemorySegment.copy(
+        blocks, 0, blockTable, ValueLayout.JAVA_INT, 4L * sequences * maxBlocks, blockCount);
     for (int i = 0; i < n; i++) {
       positions.setAtIndex(ValueLayout.JAVA_INT, tokens + i, first + i);
       sequence.setAtIndex(ValueLayout.JAVA_INT, tokens + i, sequences);

@@ -5,7 +5,10 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.VarHandle;
 
-/** A flag that kernels poll between tiles: raised from any thread, it ends the call in flight. One per request. */
+/**
+ * A flag that kernels poll between tiles: raised from any thread, it ends the call in flight. One
+ * per request.
+ */
 public final class Cancel {
   private static final VarHandle FLAG = ValueLayout.JAVA_INT.varHandle();
 

@@ -4,14 +4,20 @@ import java.lang.foreign.MemorySegment;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-/** Shape checks before memory is handed to native code. Messages are made only when they are thrown. */
+/**
+ * Shape checks before memory is handed to native code. Messages are made only when they are thrown.
+ */
 final class Checks {
   private Checks() {}
 
   static void atLeast(String what, MemorySegment memory, long bytes) {
     if (memory == null || memory.byteSize() < bytes) {
       throw new IllegalArgumentException(
-          what + " needs " + bytes + " bytes, got " + (memory == null ? "none" : memory.byteSize()));
+          what
+              + " needs "
+              + bytes
+              + " bytes, got "
+              + (memory == null ? "none" : memory.byteSize()));
     }
   }
 
@@ -31,7 +37,8 @@ final class Checks {
 
   static void matrix(String op, String name, Tensor t, DataType type, long rows, long cols) {
     if (t.type() != type || t.rows() != rows || t.cols() != cols) {
-      throw new IllegalArgumentException(op + ": " + name + " is " + t + ", expected " + type + "[" + rows + ", " + cols + "]");
+      throw new IllegalArgumentException(
+          op + ": " + name + " is " + t + ", expected " + type + "[" + rows + ", " + cols + "]");
     }
   }
 
@@ -41,7 +48,8 @@ final class Checks {
 
   static void vector(String op, String name, Tensor t, DataType type, long n) {
     if (t.type() != type || t.count() != n || !t.isDense()) {
-      throw new IllegalArgumentException(op + ": " + name + " is " + t + ", expected dense " + type + "[" + n + "]");
+      throw new IllegalArgumentException(
+          op + ": " + name + " is " + t + ", expected dense " + type + "[" + n + "]");
     }
   }
 

@@ -73,8 +73,13 @@ final class CodeOps {
   void gptq(QuantizedWeight q, Tensor qweight, Tensor qzeros, int zeroOffset, boolean pack) {
     String op = pack ? "gptqPack" : "gptqUnpack";
     Checks.matrix(op, "qweight", qweight, DataType.I32, Math.ceilDiv(q.k() * q.bits(), 32L), q.n());
-    Checks.matrix(op, "qzeros", qzeros, DataType.I32, q.groups(), Math.ceilDiv(q.n() * q.bits(), 32L));
-    Checks.that(qweight.isDense() && qzeros.isDense(), op, "strided views are not served", qweight.rowStride());
+    Checks.matrix(
+        op, "qzeros", qzeros, DataType.I32, q.groups(), Math.ceilDiv(q.n() * q.bits(), 32L));
+    Checks.that(
+        qweight.isDense() && qzeros.isDense(),
+        op,
+        "strided views are not served",
+        qweight.rowStride());
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_gptq_args.layout(), cancel);

@@ -16,8 +16,9 @@ import org.nanomodel.ffi.generated.nm_engine_info;
 import org.nanomodel.ffi.generated.nm_engine_options;
 
 /**
- * One device with its threads and kernels. It runs one call at a time; a second caller waits, and {@link #close} waits
- * for the call in flight. After it, every use is an {@link IllegalStateException}.
+ * One device with its threads and kernels. It runs one call at a time; a second caller waits, and
+ * {@link #close} waits for the call in flight. After it, every use is an {@link
+ * IllegalStateException}.
  */
 public final class Engine implements AutoCloseable {
   private final ReentrantLock lock = new ReentrantLock();
@@ -56,7 +57,11 @@ public final class Engine implements AutoCloseable {
       MemorySegment info = nm_engine_info.allocate(arena);
       nm_engine_info.struct_size(info, (int) info.byteSize());
       Native.check(nm_engine_query(handle, info));
-      return new Engine(handle, options.device(), nm_engine_info.threads(info), tierName(nm_engine_info.tier(info)));
+      return new Engine(
+          handle,
+          options.device(),
+          nm_engine_info.threads(info),
+          tierName(nm_engine_info.tier(info)));
     }
   }
 
@@ -121,7 +126,10 @@ public final class Engine implements AutoCloseable {
     lock.unlock();
   }
 
-  /** Runs {@code action} when no call is in flight, whether the engine is open or not: to free what calls may read. */
+  /**
+   * Runs {@code action} when no call is in flight, whether the engine is open or not: to free what
+   * calls may read.
+   */
   public void betweenCalls(Runnable action) {
     lock.lock();
     try {
@@ -166,11 +174,13 @@ public final class Engine implements AutoCloseable {
   /**
    * A processor as the library sees it.
    *
-   * @param features instruction sets; "-name" = present, but its registers are not saved by the operating system
+   * @param features instruction sets; "-name" = present, but its registers are not saved by the
+   *     operating system
    * @param bestTier what {@code auto} chooses
    * @param tiers what runs here
    */
-  public record CpuInfo(String brand, int logicalCores, List<String> features, String bestTier, List<String> tiers) {}
+  public record CpuInfo(
+      String brand, int logicalCores, List<String> features, String bestTier, List<String> tiers) {}
 
   private static int tierCode(String name) {
     String wanted = name.toLowerCase(Locale.ROOT);
@@ -184,7 +194,8 @@ public final class Engine implements AutoCloseable {
         return t;
       }
     }
-    throw new IllegalArgumentException("unknown tier '" + name + "': expected auto or one of " + known);
+    throw new IllegalArgumentException(
+        "unknown tier '" + name + "': expected auto or one of " + known);
   }
 
   private static String tierName(int tier) {

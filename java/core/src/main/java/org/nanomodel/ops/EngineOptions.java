@@ -16,18 +16,21 @@ public record EngineOptions(Device device, int threads, String tier) {
 
   public EngineOptions {
     if (threads < 0 || threads > MAX_THREADS) {
-      throw new IllegalArgumentException("threads = " + threads + ", expected 0 (all cores) to " + MAX_THREADS);
+      throw new IllegalArgumentException(
+          "threads = " + threads + ", expected 0 (all cores) to " + MAX_THREADS);
     }
   }
 
   /**
-   * The system properties {@code nanomodel.device}, {@code nanomodel.threads} and {@code nanomodel.tier}, else {@code
-   * NANOMODEL_DEVICE}, {@code NANOMODEL_THREADS} and {@code NANOMODEL_TIER} of the environment, else the CPU, all cores,
-   * and the best tier.
+   * The system properties {@code nanomodel.device}, {@code nanomodel.threads} and {@code
+   * nanomodel.tier}, else {@code NANOMODEL_DEVICE}, {@code NANOMODEL_THREADS} and {@code
+   * NANOMODEL_TIER} of the environment, else the CPU, all cores, and the best tier.
    */
   public static EngineOptions defaults() {
     return new EngineOptions(
-        Device.parse(setting("device", "cpu")), parseThreads(setting("threads", "0")), setting("tier", AUTO));
+        Device.parse(setting("device", "cpu")),
+        parseThreads(setting("threads", "0")),
+        setting("tier", AUTO));
   }
 
   public EngineOptions withDevice(Device value) {
@@ -63,7 +66,8 @@ public record EngineOptions(Device device, int threads, String tier) {
     try {
       return Integer.parseInt(text);
     } catch (NumberFormatException e) {
-      throw new IllegalArgumentException("nanomodel.threads = '" + text + "', expected a whole number");
+      throw new IllegalArgumentException(
+          "nanomodel.threads = '" + text + "', expected a whole number");
     }
   }
 }

@@ -11,7 +11,8 @@ import org.nanomodel.tensor.Tensor;
 public record FloatWeight(DataType type, long n, long k, MemorySegment data) implements WeightData {
   public FloatWeight {
     if (type != DataType.F32 && type != DataType.F16 && type != DataType.BF16) {
-      throw new IllegalArgumentException("float weight of type " + type + ", expected F32, F16 or BF16");
+      throw new IllegalArgumentException(
+          "float weight of type " + type + ", expected F32, F16 or BF16");
     }
     Checks.atLeast("data", data, Tensor.byteSize(type, n, k));
   }
@@ -23,7 +24,8 @@ public record FloatWeight(DataType type, long n, long k, MemorySegment data) imp
       return Optional.empty();
     }
     long n = weights.stream().mapToLong(FloatWeight::n).reduce(0, Math::addExact);
-    MemorySegment all = arena.allocate(Math.max(1, Tensor.byteSize(first.type, n, first.k)), Tensor.ALIGNMENT);
+    MemorySegment all =
+        arena.allocate(Math.max(1, Tensor.byteSize(first.type, n, first.k)), Tensor.ALIGNMENT);
     long at = 0;
     for (FloatWeight w : weights) {
       long bytes = Tensor.byteSize(w.type, w.n, w.k);

@@ -58,7 +58,8 @@ public class ForwardingOps implements Ops {
   }
 
   @Override
-  public void attention(Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window) {
+  public void attention(
+      Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window) {
     to.attention(y, q, kv, batch, heads, scale, window);
   }
 

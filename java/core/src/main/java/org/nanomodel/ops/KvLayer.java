@@ -12,8 +12,11 @@ public final class KvLayer {
   private final MemorySegment struct;
 
   public KvLayer(Arena arena, Tensor keys, Tensor values) {
-    if (keys.rank() != 4 || !java.util.Arrays.equals(keys.shape(), values.shape()) || keys.type() != values.type()) {
-      throw new IllegalArgumentException("KV layer: keys " + keys + ", values " + values + ", expected [blocks, KV, size, D]");
+    if (keys.rank() != 4
+        || !java.util.Arrays.equals(keys.shape(), values.shape())
+        || keys.type() != values.type()) {
+      throw new IllegalArgumentException(
+          "KV layer: keys " + keys + ", values " + values + ", expected [blocks, KV, size, D]");
     }
     this.keys = keys;
     this.values = values;

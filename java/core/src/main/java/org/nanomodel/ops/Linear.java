@@ -15,9 +15,9 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * y[M,N] = x[M,K] W^T + bias, whatever the format of W: the weight repacked once into the layout of the kernel that serves
- * it. It owns that image. {@link #modules()} are the checkpoint's names of the modules that it computes: several, side by
- * side in N, when q/k/v or gate/up were fused.
+ * y[M,N] = x[M,K] W^T + bias, whatever the format of W: the weight repacked once into the layout of
+ * the kernel that serves it. It owns that image. {@link #modules()} are the checkpoint's names of
+ * the modules that it computes: several, side by side in N, when q/k/v or gate/up were fused.
  */
 public final class Linear implements AutoCloseable {
   private final Engine engine;
@@ -31,7 +31,12 @@ public final class Linear implements AutoCloseable {
   private final String kernel;
 
   private Linear(
-      Engine engine, Arena arena, List<String> modules, MemorySegment image, Tensor bias, WeightData weight) {
+      Engine engine,
+      Arena arena,
+      List<String> modules,
+      MemorySegment image,
+      Tensor bias,
+      WeightData weight) {
     this.engine = engine;
     this.arena = arena;
     this.modules = List.copyOf(modules);
@@ -52,8 +57,11 @@ public final class Linear implements AutoCloseable {
     return pack(engine, List.of(name), weight, bias);
   }
 
-  /** Packs the fused weight of several modules, in the order in which they lie side by side in N. */
-  public static Linear pack(Engine engine, List<String> modules, WeightData weight, MemorySegment bias) {
+  /**
+   * Packs the fused weight of several modules, in the order in which they lie side by side in N.
+   */
+  public static Linear pack(
+      Engine engine, List<String> modules, WeightData weight, MemorySegment bias) {
     if (bias != null) {
       Checks.atLeast("bias of " + modules, bias, 4 * weight.n());
     }
@@ -175,11 +183,10 @@ public final class Linear implements AutoCloseable {
   /** Frees the image once no call reads it. */
   @Override
   public void close() {
-    engine.betweenCalls(
-        () -> {
-          if (arena.scope().isAlive()) {
-            arena.close();
-          }
-        });
+    engine.betweenCalls(() -> {
+      if (arena.scope().isAlive()) {
+        arena.close();
+      }
+    });
   }
 }

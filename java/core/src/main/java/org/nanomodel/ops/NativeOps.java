@@ -29,8 +29,9 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * The ops by libnanomodel. Each op has one argument struct, allocated here once and refilled under the engine's lock, so
- * that a call allocates nothing; whatever a struct points to is kept reachable until the call has returned.
+ * The ops by libnanomodel. Each op has one argument struct, allocated here once and refilled under
+ * the engine's lock, so that a call allocates nothing; whatever a struct points to is kept
+ * reachable until the call has returned.
  */
 final class NativeOps implements Ops {
   private final Engine engine;
@@ -102,7 +103,11 @@ final class NativeOps implements Ops {
 
   @Override
   public void convert(Tensor y, Tensor x) {
-    that(y.count() == x.count() && y.isDense() && x.isDense(), "convert", "x and y differ or are strided", x.count());
+    that(
+        y.count() == x.count() && y.isDense() && x.isDense(),
+        "convert",
+        "x and y differ or are strided",
+        x.count());
     MemorySegment h = engine.acquire();
     try {
       MemorySegment a = convert;
@@ -217,7 +222,11 @@ final class NativeOps implements Ops {
 
   @Override
   public void ropeTable(RopeTable table, BatchDescriptor batch) {
-    that(batch.tokens() <= table.cos().rows(), "ropeTable", "the table holds " + table.cos().rows(), batch.tokens());
+    that(
+        batch.tokens() <= table.cos().rows(),
+        "ropeTable",
+        "the table holds " + table.cos().rows(),
+        batch.tokens());
     MemorySegment h = engine.acquire();
     try {
       MemorySegment a = ropeTable;
@@ -238,7 +247,11 @@ final class NativeOps implements Ops {
     f32("rope", "x", x);
     that(x.rows() <= table.cos().rows(), "rope", "more rows than the table holds", x.rows());
     that(heads > 0 && x.cols() % heads == 0, "rope", "heads do not divide the row", heads);
-    that(2 * table.half() <= x.cols() / heads, "rope", "the table is wider than a head", table.half());
+    that(
+        2 * table.half() <= x.cols() / heads,
+        "rope",
+        "the table is wider than a head",
+        table.half());
     MemorySegment h = engine.acquire();
     try {
       MemorySegment a = rope;
@@ -277,7 +290,8 @@ final class NativeOps implements Ops {
   }
 
   @Override
-  public void attention(Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window) {
+  public void attention(
+      Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window) {
     f32Matrix("attention", "q", q, batch.tokens(), heads * kv.headDim());
     f32Matrix("attention", "y", y, batch.tokens(), heads * kv.headDim());
     MemorySegment h = engine.acquire();

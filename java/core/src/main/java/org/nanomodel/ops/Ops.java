@@ -4,10 +4,12 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * What a model is made of: one method a kernel. The result comes first, as in an assignment. Activations are F32 and may
- * be views with a row stride; T = tokens of the step, one row each. Shapes are checked before native code is called.
+ * What a model is made of: one method a kernel. The result comes first, as in an assignment.
+ * Activations are F32 and may be views with a row stride; T = tokens of the step, one row each.
+ * Shapes are checked before native code is called.
  *
- * <p>A graph sees only this interface, so that calibration can read the inputs of linears through a {@link ForwardingOps}.
+ * <p>A graph sees only this interface, so that calibration can read the inputs of linears through a
+ * {@link ForwardingOps}.
  */
 public interface Ops {
   Engine engine();
@@ -60,7 +62,8 @@ public interface Ops {
    *
    * @param window only the last so many positions, the own included; 0 = all
    */
-  void attention(Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window);
+  void attention(
+      Tensor y, Tensor q, KvLayer kv, BatchDescriptor batch, int heads, float scale, int window);
 
   /** y = act(x); y may be x. */
   void activate(Tensor y, Activation kind, Tensor x);
@@ -99,7 +102,8 @@ public interface Ops {
   void dequantize(Tensor w, QuantizedWeight in);
 
   /**
-   * GPTQ's qweight (I32 [ceil(K*bits/32), N]) and qzeros (I32 [G, ceil(N*bits/32)]) to codes and zeros.
+   * GPTQ's qweight (I32 [ceil(K*bits/32), N]) and qzeros (I32 [G, ceil(N*bits/32)]) to codes and
+   * zeros.
    *
    * @param zeroOffset 1: the layout that stores zero - 1 (v1); 0: v2
    */

@@ -50,9 +50,11 @@ public record QuantizedWeight(
   }
 
   /** Zeroed arrays of a weight to be filled. */
-  public static QuantizedWeight allocate(Arena arena, int bits, long n, long k, long groupSize, MemorySegment gIdx) {
+  public static QuantizedWeight allocate(
+      Arena arena, int bits, long n, long k, long groupSize, MemorySegment gIdx) {
     if (groupSize < 1 || n < 1 || k < 1) {
-      throw new IllegalArgumentException("weight [" + n + ", " + k + "] with group size " + groupSize);
+      throw new IllegalArgumentException(
+          "weight [" + n + ", " + k + "] with group size " + groupSize);
     }
     long groups = Math.ceilDiv(k, groupSize);
     return new QuantizedWeight(
@@ -66,14 +68,18 @@ public record QuantizedWeight(
         gIdx);
   }
 
-  /** The weights below each other (along N), copied; empty unless bits, K, group size and column groups agree. */
+  /**
+   * The weights below each other (along N), copied; empty unless bits, K, group size and column
+   * groups agree.
+   */
   public static Optional<QuantizedWeight> concat(Arena arena, List<QuantizedWeight> weights) {
     QuantizedWeight first = weights.getFirst();
     if (!weights.stream().allMatch(first::fits)) {
       return Optional.empty();
     }
     long n = weights.stream().mapToLong(QuantizedWeight::n).reduce(0, Math::addExact);
-    QuantizedWeight all = allocate(arena, first.bits, n, first.k, first.groupSize, copyOf(arena, first.gIdx));
+    QuantizedWeight all =
+        allocate(arena, first.bits, n, first.k, first.groupSize, copyOf(arena, first.gIdx));
     long at = 0;
     for (QuantizedWeight w : weights) {
       MemorySegment.copy(w.codes, 0, all.codes, at * w.k, w.n * w.k);
@@ -98,6 +104,9 @@ public record QuantizedWeight(
   }
 
   private static MemorySegment copyOf(Arena arena, MemorySegment ints) {
-    return ints == null ? null : arena.allocateFrom(ValueLayout.JAVA_INT, ints, ValueLayout.JAVA_INT_UNALIGNED, 0, ints.byteSize() / 4);
+    return ints == null
+        ? null
+        : arena.allocateFrom(
+            ValueLayout.JAVA_INT, ints, ValueLayout.JAVA_INT_UNALIGNED, 0, ints.byteSize() / 4);
   }
 }

@@ -4,7 +4,10 @@ import java.lang.foreign.Arena;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-/** Cosines and sines of a step's positions: filled once a step by {@link Ops#ropeTable}, read by each layer. */
+/**
+ * Cosines and sines of a step's positions: filled once a step by {@link Ops#ropeTable}, read by
+ * each layer.
+ */
 public final class RopeTable {
   private final Tensor invFreq;
   private final float scale;

@@ -1,8 +1,8 @@
 package org.nanomodel.ops;
 
 /**
- * How the next token is drawn: logits / temperature, the topK largest, of those the smallest set that reaches topP, of
- * those all with at least minP times the largest probability.
+ * How the next token is drawn: logits / temperature, the topK largest, of those the smallest set
+ * that reaches topP, of those all with at least minP times the largest probability.
  *
  * @param temperature 0 = the largest logit
  * @param topK 0 = all

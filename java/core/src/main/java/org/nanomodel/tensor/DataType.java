@@ -40,7 +40,8 @@ public enum DataType {
   /** The {@code nm_type} of nanomodel.h. */
   public int nativeCode() {
     if (code < 0) {
-      throw new IllegalArgumentException(this + " is not a float type: the kernels take F64 F32 F16 BF16 F8_E4M3 F8_E5M2");
+      throw new IllegalArgumentException(
+          this + " is not a float type: the kernels take F64 F32 F16 BF16 F8_E4M3 F8_E5M2");
     }
     return code;
   }

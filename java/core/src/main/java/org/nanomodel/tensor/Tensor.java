@@ -6,9 +6,10 @@ import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
 
 /**
- * A typed, strided view of memory: dtype + shape + row stride over a segment. The view is immutable and checked against
- * its segment when it is made, so that an op may hand its address to native code; the elements may be written. All
- * dimensions but the first lie densely; the first has a stride, in elements.
+ * A typed, strided view of memory: dtype + shape + row stride over a segment. The view is immutable
+ * and checked against its segment when it is made, so that an op may hand its address to native
+ * code; the elements may be written. All dimensions but the first lie densely; the first has a
+ * stride, in elements.
  */
 public final class Tensor {
   /** What wide loads like best; kernels do not depend on it. */
@@ -31,7 +32,13 @@ public final class Tensor {
     long bytes = byteSize(type, shape);
     if (data.byteSize() < bytes) {
       throw new IllegalArgumentException(
-          "tensor " + type + Arrays.toString(shape) + " needs " + bytes + " bytes, got " + data.byteSize());
+          "tensor "
+              + type
+              + Arrays.toString(shape)
+              + " needs "
+              + bytes
+              + " bytes, got "
+              + data.byteSize());
     }
     return new Tensor(type, shape.clone(), denseStride(shape), data.asSlice(0, bytes));
   }
@@ -44,7 +51,8 @@ public final class Tensor {
   public static Tensor ofFloats(Arena arena, float[] values, long... shape) {
     Tensor t = allocate(arena, DataType.F32, shape);
     if (t.count() != values.length) {
-      throw new IllegalArgumentException("shape " + Arrays.toString(shape) + " does not hold " + values.length + " values");
+      throw new IllegalArgumentException(
+          "shape " + Arrays.toString(shape) + " does not hold " + values.length + " values");
     }
     MemorySegment.copy(values, 0, t.data, ValueLayout.JAVA_FLOAT_UNALIGNED, 0, values.length);
     return t;
@@ -68,7 +76,8 @@ public final class Tensor {
       }
       return n;
     } catch (ArithmeticException e) {
-      throw new IllegalArgumentException("shape " + Arrays.toString(shape) + " overflows 63 bits of bytes");
+      throw new IllegalArgumentException(
+          "shape " + Arrays.toString(shape) + " overflows 63 bits of bytes");
     }
   }
 
@@ -193,7 +202,12 @@ public final class Tensor {
     for (long r = 0; r < rows() && cols() > 0; r++) {
       int cols = (int) cols();
       MemorySegment.copy(
-          data, ValueLayout.JAVA_FLOAT_UNALIGNED, offset(DataType.F32, r, 0), out, (int) r * cols, cols);
+          data,
+          ValueLayout.JAVA_FLOAT_UNALIGNED,
+          offset(DataType.F32, r, 0),
+          out,
+          (int) r * cols,
+          cols);
     }
     return out;
   }
