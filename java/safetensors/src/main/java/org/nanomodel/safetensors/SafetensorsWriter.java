@@ -57,7 +57,8 @@ public final class SafetensorsWriter implements AutoCloseable {
   private final AtomicFile file;
   private final Set<String> begun = new HashSet<>();
   private int done;
-  private boolean finished;
+  private boolean sealed;
+  private boolean ended;
 
   private SafetensorsWriter(Path target, Layout layout, AtomicFile file) {
     this.target = target;
@@ -161,9 +162,7 @@ public final class SafetensorsWriter implements AutoCloseable {
   public void put(String name, TensorData data) {
     TensorInfo info = planned(name);
     synchronized (this) {
-      if (finished || !file.channel().isOpen()) {
-        throw new IllegalStateException("the writer is finished or closed");
-      }
+      checkNotEnded();
       if (!begun.add(name)) {
         throw new SafetensorsException(target, quoteTensor(name), "a second put", "one put");
       }
@@ -195,9 +194,7 @@ public final class SafetensorsWriter implements AutoCloseable {
 
   /** First half of finish: all bytes are on the disk under the temporary name. */
   synchronized void seal() {
-    if (finished || !file.channel().isOpen()) {
-      throw new IllegalStateException("the writer is finished or closed");
-    }
+    checkNotEnded();
     if (!isComplete()) {
       String missing =
           layout.tensors().stream()
@@ -211,7 +208,7 @@ public final class SafetensorsWriter implements AutoCloseable {
     }
     try {
       file.seal();
-      finished = true;
+      sealed = true;
     } catch (IOException e) {
       throw SafetensorsException.io(target, "write", e);
     }
@@ -219,6 +216,7 @@ public final class SafetensorsWriter implements AutoCloseable {
 
   /** Second half of finish: the file appears. */
   synchronized void commit() {
+    ended = true;
     try {
       file.commit();
     } catch (IOException e) {
@@ -231,7 +229,7 @@ public final class SafetensorsWriter implements AutoCloseable {
   }
 
   synchronized boolean isSealed() {
-    return finished;
+    return sealed;
   }
 
   /**
@@ -240,10 +238,17 @@ public final class SafetensorsWriter implements AutoCloseable {
    */
   @Override
   public synchronized void close() {
+    ended = true;
     try {
       file.close();
     } catch (IOException e) {
       throw SafetensorsException.io(target, "remove the temporary file", e);
+    }
+  }
+
+  private void checkNotEnded() {
+    if (ended) {
+      throw new IllegalStateException("the writer is finished or closed");
     }
   }
 

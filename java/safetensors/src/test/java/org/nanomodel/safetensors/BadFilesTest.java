@@ -8,12 +8,14 @@ import static org.nanomodel.safetensors.TestFiles.good;
 import static org.nanomodel.safetensors.TestFiles.header;
 
 import java.io.IOException;
+import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -22,6 +24,7 @@ import org.junit.jupiter.params.provider.MethodSource;
  * Every malformed file gets one typed error with a one-line message, in bounded time and memory,
  * and a good file still opens afterwards.
  */
+@Timeout(60)
 class BadFilesTest {
   private static final String BIG = "9223372036854775808"; // 2^63
 
@@ -352,8 +355,7 @@ class BadFilesTest {
     Path path = TestFiles.write(folder, "good.safetensors", good());
     try (var file = SafetensorsFile.open(path)) {
       assertThat(file.tensors()).extracting(TensorInfo::name).containsExactly("a", "b");
-      assertThat(file.segment("b").get(java.lang.foreign.ValueLayout.JAVA_BYTE, 3))
-          .isEqualTo((byte) 27);
+      assertThat(file.segment("b").get(ValueLayout.JAVA_BYTE, 3)).isEqualTo((byte) 27);
     }
   }
 }

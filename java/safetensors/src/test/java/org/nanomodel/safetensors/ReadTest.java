@@ -7,9 +7,11 @@ import static org.nanomodel.safetensors.TestFiles.file;
 import static org.nanomodel.safetensors.TestFiles.good;
 import static org.nanomodel.safetensors.TestFiles.header;
 
+import com.sun.management.UnixOperatingSystemMXBean;
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.lang.management.ManagementFactory;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
@@ -17,6 +19,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -38,7 +41,7 @@ class ReadTest {
           .containsExactly(
               new TensorInfo("a", DType.F32, new long[] {2, 3}, 0, 24),
               new TensorInfo("b", DType.U8, new long[] {4}, 24, 28));
-      assertThat(open.metadata()).containsExactly(java.util.Map.entry("format", "pt"));
+      assertThat(open.metadata()).containsExactly(Map.entry("format", "pt"));
       assertThat(open.segment("b").toArray(ValueLayout.JAVA_BYTE)).containsExactly(24, 25, 26, 27);
       assertThat(open.segment("a").byteSize()).isEqualTo(24);
       assertThat(open.segment("a").isReadOnly()).isTrue();
@@ -201,9 +204,7 @@ class ReadTest {
   }
 
   private static long openHandles() {
-    var system = java.lang.management.ManagementFactory.getOperatingSystemMXBean();
-    return system instanceof com.sun.management.UnixOperatingSystemMXBean unix
-        ? unix.getOpenFileDescriptorCount()
-        : 0;
+    var system = ManagementFactory.getOperatingSystemMXBean();
+    return system instanceof UnixOperatingSystemMXBean unix ? unix.getOpenFileDescriptorCount() : 0;
   }
 }
