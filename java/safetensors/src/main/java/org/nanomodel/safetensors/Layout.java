@@ -4,6 +4,7 @@ import static org.nanomodel.safetensors.SafetensorsException.quoteTensor;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
+import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
 import java.nio.ByteBuffer;
@@ -28,6 +29,9 @@ import java.util.TreeMap;
  * @param tensors in the order of their data
  */
 record Layout(byte[] header, List<TensorInfo> tensors) {
+  /** Writes every character as UTF-8, as Python does, not those beyond U+FFFF as escapes. */
+  static final JsonFactory FACTORY =
+      JsonFactory.builder().enable(JsonWriteFeature.COMBINE_UNICODE_SURROGATES_IN_UTF8).build();
 
   static Layout of(Path file, Collection<TensorSpec> plan, Map<String, String> metadata) {
     if (plan.size() > Rules.MAX_TENSORS) {
@@ -99,7 +103,7 @@ record Layout(byte[] header, List<TensorInfo> tensors) {
 
   private static byte[] json(List<TensorInfo> tensors, Map<String, String> metadata) {
     var out = new ByteArrayOutputStream();
-    try (JsonGenerator json = new JsonFactory().createGenerator(out)) {
+    try (JsonGenerator json = FACTORY.createGenerator(out)) {
       json.writeStartObject();
       if (!metadata.isEmpty()) {
         json.writeObjectFieldStart(Rules.METADATA_KEY);

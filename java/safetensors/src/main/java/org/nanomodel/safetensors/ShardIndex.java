@@ -3,7 +3,6 @@ package org.nanomodel.safetensors;
 import static org.nanomodel.safetensors.SafetensorsException.quote;
 import static org.nanomodel.safetensors.SafetensorsException.quoteTensor;
 
-import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonGenerator;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -127,7 +126,7 @@ final class ShardIndex {
             .withSeparators(
                 Separators.createDefaultInstance()
                     .withObjectFieldValueSpacing(Separators.Spacing.AFTER));
-    try (JsonGenerator json = new JsonFactory().createGenerator(out)) {
+    try (JsonGenerator json = Layout.FACTORY.createGenerator(out)) {
       json.setPrettyPrinter(printer);
       json.writeStartObject();
       json.writeObjectFieldStart("metadata");

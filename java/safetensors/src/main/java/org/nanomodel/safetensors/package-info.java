@@ -15,6 +15,7 @@
  * tensor names are not empty, at most 4,096 characters long, without control characters and without
  * a {@code ..} path segment; a tensor has at most 64 dimensions, a file at most 1,000,000 tensors
  * and 16 Mi characters of metadata; dimensions stay below 2^63; the header starts with an opening
- * brace, repeats no key, and {@code __metadata__} is an object.
+ * brace, repeats no key (the reference takes the last), and each tensor and {@code __metadata__} is
+ * an object.
  */
 package org.nanomodel.safetensors;

@@ -65,6 +65,23 @@ class WriterTest {
         .isEqualTo(expected);
   }
 
+  /** U+1F914 sorts after U+FFEE, as in UTF-8 and unlike in UTF-16, and is not escaped. */
+  @Test
+  void namesAreUtf8InTheOrderOfUtf8() throws IOException {
+    List<TensorSpec> plan =
+        Stream.of("\uD83E\uDD14", "\uffee", "z", "\u00e9")
+            .map(name -> new TensorSpec(name, DType.U8, 0))
+            .toList();
+    try (var writer = SafetensorsWriter.create(target(), plan)) {
+      plan.forEach(spec -> writer.put(spec.name(), bytes()));
+      writer.finish();
+      assertThat(writer.layout())
+          .extracting(TensorInfo::name)
+          .containsExactly("z", "\u00e9", "\uffee", "\uD83E\uDD14");
+    }
+    assertThat(Files.readString(target())).contains("\"\uD83E\uDD14\":{\"dtype\"");
+  }
+
   @ParameterizedTest
   @ValueSource(longs = {1, 2, 3, 4, 5, 6, 7, 8})
   void randomModelsSurviveARoundTrip(long seed) {
