@@ -70,11 +70,118 @@ void run_direct(Engine& engine, const nm_attention_args& a) {
   });
 }
 
+/** The step's query tiles in shared work memory, and what they cost. */
+struct Plan {
+  AttentionTile* tiles;
+  int64_t count = 0, multiplies = 0, segments = 0, most_segments = 0, states = 0;
+};
+
+int64_t first_segment(const nm_attention_args& a, const AttentionTile& tile) {
+  int64_t least = INT64_MAX;
+  for (int64_t t = tile.token; t < tile.token + tile.tokens; t++)
+    least = std::min<int64_t>(least, a.batch->positions[t]);
+  return a.window > 0 && least >= a.window ? (least - a.window + 1) / kAttentionSegment : 0;
+}
+
+int64_t end_segment(const nm_attention_args& a, const AttentionTile& tile) {
+  int64_t most = 0;
+  for (int64_t t = tile.token; t < tile.token + tile.tokens; t++) most = std::max<int64_t>(most, a.batch->positions[t]);
+  return most / kAttentionSegment + 1;
+}
+
+void add_tile(const nm_attention_args& a, const AttentionTile& tile, Plan& plan) {
+  const int64_t D = a.cache->head_dim, group = a.heads / a.cache->kv_heads;
+  plan.tiles[plan.count++] = tile;
+  const int64_t segments = end_segment(a, tile) - first_segment(a, tile);
+  plan.segments += segments;
+  plan.most_segments = std::max(plan.most_segments, segments);
+  plan.states += segments * tile.rows;
+  for (int64_t t = tile.token; t < tile.token + tile.tokens; t++) {
+    const int64_t seen = a.batch->positions[t] + int64_t{1};
+    plan.multiplies += 2 * D * group * (a.window > 0 ? std::min(seen, a.window) : seen);
+  }
+}
+
+/** Runs of one sequence, KV head by KV head (a thread meets the same keys again), the longest tiles first. */
+Plan make_plan(const nm_attention_args& a, AttentionTile* tiles) {
+  const nm_batch& batch = *a.batch;
+  const int64_t group = a.heads / a.cache->kv_heads;
+  const int64_t width = std::max<int64_t>(1, kTileRows / group);
+  Plan plan{tiles};
+  for (int64_t begin = 0, end; begin < batch.tokens; begin = end) {
+    for (end = begin + 1; end < batch.tokens && batch.sequence[end] == batch.sequence[begin];) end++;
+    for (int64_t head = 0; head < a.cache->kv_heads; head++)
+      for (int64_t last = end; last > begin; last -= width) {
+        const int64_t token = std::max(begin, last - width);
+        add_tile(a, {token, last - token, head, (last - token) * group}, plan);
+      }
+  }
+  return plan;
+}
+
+/** A thread takes all segments of a tile. */
+void run_tiles(Engine& engine, const nm_attention_args& a, const Plan& plan, int64_t grain) {
+  const AttentionKernels& kernels = *engine.kernels().attention;
+  const int64_t stride = attention_state_stride(a.cache->head_dim);
+  engine.parallel_for(plan.count, grain, a.cancel, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t i = begin; i < end; i++) {
+      const AttentionTile& tile = plan.tiles[i];
+      float* state = engine.work(worker).get<float>(0);
+      kernels.attend(a, tile, first_segment(a, tile), end_segment(a, tile), state, state + tile.rows * stride);
+      kernels.finish(a, tile, state);
+    }
+  });
+}
+
+/** Few tiles over long contexts: each segment alone, then merged in order. */
+void run_segments(Engine& engine, const nm_attention_args& a, const Plan& plan, float* states) {
+  const AttentionKernels& kernels = *engine.kernels().attention;
+  const int64_t D = a.cache->head_dim, stride = attention_state_stride(D);
+  engine.parallel_for(plan.segments, 1, a.cancel, [&](int64_t begin, int64_t end, int worker) {
+    int64_t item = 0;
+    float* state = states;
+    for (int64_t i = 0; i < plan.count && item < end; i++) {
+      const AttentionTile& tile = plan.tiles[i];
+      for (int64_t s = first_segment(a, tile); s < end_segment(a, tile); s++, item++, state += tile.rows * stride)
+        if (item >= begin && item < end) kernels.attend(a, tile, s, s + 1, state, engine.work(worker).get<float>(0));
+    }
+  });
+  for (int64_t i = 0; i < plan.count; i++) {
+    const AttentionTile& tile = plan.tiles[i];
+    const int64_t segments = end_segment(a, tile) - first_segment(a, tile), size = tile.rows * stride;
+    for (int64_t s = 1; s < segments; s++) kernels.merge(tile.rows, D, states, states + s * size);
+    kernels.finish(a, tile, states);
+    states += segments * size;
+  }
+}
+
+void run_tiled(Engine& engine, const nm_attention_args& a) {
+  const int64_t D = a.cache->head_dim, stride = attention_state_stride(D);
+  const int64_t group = a.heads / a.cache->kv_heads;
+  const int64_t rows = std::max(kTileRows, group);
+  for (int w = 0; w < engine.threads(); w++) engine.work(w).get<float>(rows * stride + attention_work(rows, D));
+  const int64_t tiles = a.batch->tokens * a.cache->kv_heads;
+  Plan plan = make_plan(a, engine.shared_work().get<AttentionTile>(tiles));
+  const int64_t grain = kChunkMultiplies * plan.count / std::max<int64_t>(plan.multiplies, 1) + 1;
+  const bool whole = engine.threads() == 1 || plan.most_segments <= 1 || plan.count >= 4 * engine.threads();
+  if (whole) return run_tiles(engine, a, plan, grain);
+  // Both in one piece of memory, which may move as it grows: plan again.
+  const int64_t header = (tiles * static_cast<int64_t>(sizeof(AttentionTile)) + 63) / 64 * 64;
+  const int64_t bytes = header + plan.states * stride * static_cast<int64_t>(sizeof(float));
+  uint8_t* memory = engine.shared_work().get<uint8_t>(bytes);
+  plan = make_plan(a, reinterpret_cast<AttentionTile*>(memory));
+  run_segments(engine, a, plan, reinterpret_cast<float*>(memory + header));
+}
+
 }  // namespace
 
 void attention(Engine& engine, const nm_attention_args& a) {
   check(a);
-  run_direct(engine, a);
+  if (a.batch->tokens == 0) return;
+  if (engine.kernels().attention->direct != nullptr)
+    run_direct(engine, a);
+  else
+    run_tiled(engine, a);
 }
 
 }  // namespace nm

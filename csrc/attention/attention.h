@@ -1,7 +1,7 @@
 // Attention over the paged KV cache, and writing to it.
 //
-// The arithmetic of a token's row is fixed by absolute positions alone: keys are taken in tiles of kTile positions, a
-// running softmax (Milakov & Gimelshein 2018) spans a segment of kSegment positions, and segments are merged in order.
+// The arithmetic of a token's row is fixed by absolute positions alone: keys are taken in tiles of 64 positions, a
+// running softmax (Milakov & Gimelshein 2018) spans a segment of 1024, and segments are merged in order.
 // So a row is the same, bit for bit, whatever else is in the batch, however a prompt was cut into steps, and however the
 // work was split over threads: either a thread takes all segments of a query tile, or each segment alone.
 #pragma once
@@ -42,9 +42,9 @@ struct AttentionKernels {
 
 /** Floats between two rows of a state: D rounded up to 16, and 16 for the two numbers. */
 inline int64_t attention_state_stride(int64_t head_dim) { return (head_dim + 15) / 16 * 16 + 16; }
-/** Floats of work memory that `attend` needs: a segment's state, scores, and addresses of a tile's keys and values. */
+/** Floats of work memory that `attend` needs: a segment's state, and the weights of a key tile. */
 inline int64_t attention_work(int64_t rows, int64_t head_dim) {
-  return rows * (attention_state_stride(head_dim) + kAttentionTile) + 4 * kAttentionTile;
+  return rows * (attention_state_stride(head_dim) + kAttentionTile);
 }
 
 namespace ref {

@@ -1,6 +1,1 @@
-#include "attention/attention.h"
-namespace nm {
-namespace avx2 {
-const AttentionKernels attention = ref::attention;
-}
-}  // namespace nm
+#include "attention/attention_f32_simd.h"
