@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Sourced by ./mvnw and ./nanomodel (POSIX sh). It finds what they need, whatever the default java is:
 #   find_jdk TREE       exports JAVA_HOME, a JDK at or above TREE's floor
 #   find_compiler TREE  checks for a C++ compiler, exports where CMake comes from
@@ -9,7 +10,7 @@
 jdk_fits() {
   jdk_found=0
   [ -x "$1/bin/javac" ] && [ -r "$1/release" ] || return 1
-  while IFS='"' read -r jdk_key jdk_value jdk_rest; do
+  while IFS='"' read -r jdk_key jdk_value _; do
     [ "$jdk_key" != JAVA_VERSION= ] || jdk_found=${jdk_value%%[.+-]*}
   done <"$1/release"
   case $jdk_found in
