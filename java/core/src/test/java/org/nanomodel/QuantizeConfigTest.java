@@ -1,0 +1,86 @@
+package org.nanomodel;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+import org.nanomodel.checkpoint.JsonFile;
+
+class QuantizeConfigTest {
+  @Test
+  void defaultsAreThoseOfTheEcosystem() {
+    var config = QuantizeConfig.builder().build();
+    assertThat(config.toJson().toString())
+        .isEqualTo(
+            "{\"bits\":4,\"group_size\":128,\"desc_act\":false,\"lm_head\":false,\"method\":\"rtn\","
+                + "\"format\":\"gptq\",\"sym\":true}");
+  }
+
+  @Test
+  void asymmetricWeightsGoIntoV2() {
+    assertThat(QuantizeConfig.builder().sym(false).build().format()).isEqualTo(Format.GPTQ_V2);
+    assertThatThrownBy(() -> QuantizeConfig.builder().sym(false).format(Format.GPTQ).build())
+        .isInstanceOf(NanoModelException.class)
+        .hasMessageContaining("gptq_v2");
+    var dynamic = JsonFile.object();
+    dynamic.putObject("a").put("sym", false);
+    var mixed = QuantizeConfig.builder().dynamic(dynamic).build();
+    assertThatThrownBy(() -> mixed.scheme("a.b")).hasMessageStartingWith("a.b: asymmetric");
+    assertThat(mixed.scheme("b")).contains(mixed.defaults());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {-1, 0, 1, 5, 6, 7, 9, 16})
+  void otherBitsAreRefused(int bits) {
+    assertThatThrownBy(() -> QuantizeConfig.builder().bits(bits).build())
+        .isInstanceOf(NanoModelException.class)
+        .hasMessageContaining("bits " + bits);
+  }
+
+  @ParameterizedTest
+  @ValueSource(longs = {-2, 0, 1L << 31})
+  void otherGroupsAreRefused(long group) {
+    assertThatThrownBy(() -> QuantizeConfig.builder().groupSize(group).build())
+        .isInstanceOf(NanoModelException.class)
+        .hasMessageContaining("group_size " + group);
+  }
+
+  @ParameterizedTest
+  @EnumSource(Method.class)
+  void methodsThatAreNotThereAreRefusedByName(Method method) {
+    var builder = QuantizeConfig.builder().method(method);
+    if (method == Method.RTN) {
+      assertThat(builder.build().method()).isEqualTo(method);
+    } else {
+      assertThatThrownBy(builder::build)
+          .isInstanceOf(NanoModelException.class)
+          .hasMessageContaining(method.value())
+          .hasMessageContaining("use one of rtn");
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Format.class)
+  void formatsThatAreNotThereAreRefusedByName(Format format) {
+    var builder = QuantizeConfig.builder().format(format);
+    if (format == Format.GPTQ || format == Format.GPTQ_V2) {
+      assertThat(builder.build().format()).isEqualTo(format);
+    } else {
+      assertThatThrownBy(builder::build)
+          .isInstanceOf(NanoModelException.class)
+          .hasMessageContaining(format.value())
+          .hasMessageContaining("use one of gptq, gptq_v2");
+    }
+  }
+
+  @Test
+  void namesAreReadInAnyCase() {
+    assertThat(Method.of("GPTQ")).isEqualTo(Method.GPTQ);
+    assertThat(Format.of("Compressed-Tensors")).isEqualTo(Format.COMPRESSED_TENSORS);
+    assertThatThrownBy(() -> Method.of("x")).hasMessageContaining("rtn, gptq");
+    assertThatThrownBy(() -> Format.of("x")).hasMessageContaining("gptq_v2");
+  }
+}

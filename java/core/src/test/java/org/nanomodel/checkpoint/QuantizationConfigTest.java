@@ -1,0 +1,163 @@
+package org.nanomodel.checkpoint;
+
+import static org.assertj.core.api.Assertions.assertThat;
+import static org.assertj.core.api.Assertions.assertThatThrownBy;
+
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+import org.nanomodel.BadModelException;
+import org.nanomodel.UnsupportedModelException;
+
+class QuantizationConfigTest {
+  @TempDir Path temp;
+
+  private static QuantizationConfig parse(String json) {
+    return QuantizationConfig.parse(object(json), "quantize_config.json");
+  }
+
+  private static ObjectNode object(String json) {
+    return JsonFile.parse(json.replace('\'', '"').getBytes(StandardCharsets.UTF_8), "test");
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{'bits':4,'group_size':128,'quant_method':'gptq'} | gptq | 4 | 128 | true | false",
+        "{'bits':4,'group_size':128} | gptq | 4 | 128 | true | false",
+        "{'bits':8} | gptq | 8 | -1 | true | false",
+        "{'wbits':3,'q_group_size':64,'method':'gptq'} | gptq | 3 | 64 | true | false",
+        "{'w_bit':2,'group_size':-1,'quant_method':'GPTQ','version':'gptq_v2'} | gptq_v2 | 2 | -1 | true | false",
+        "{'bits':4,'quant_method':'gptq','checkpoint_format':'gptq_v2','sym':false} | gptq_v2 | 4 | -1 | false | false",
+        "{'bits':4,'quant_method':'gptq','format':'gptq_v2','desc_act':true} | gptq_v2 | 4 | -1 | true | true",
+        "{'bits':4,'quant_method':'gptq','zero_point':true} | gptq | 4 | -1 | false | false",
+        "{'bits':4,'group_size':null,'sym':null,'meta':{},'new':[1]} | gptq | 4 | -1 | true | false",
+      })
+  void spellingsOfManyWriters(
+      String json, String format, int bits, long group, boolean sym, boolean descAct) {
+    var config = parse(json);
+    config.requireReadable();
+    assertThat(config.method()).isEqualTo("gptq");
+    assertThat(config.format()).isEqualTo(format);
+    assertThat(config.storesZeroMinusOne()).isEqualTo(format.equals("gptq"));
+    assertThat(config.defaults()).isEqualTo(new ModuleScheme(bits, group, sym, descAct));
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{'bits':4,'quant_method':'awq','version':'gemm'} | quant_method 'awq'",
+        "{'zero_point':true,'q_group_size':128,'w_bit':4,'version':'GEMM'} | quant_method 'awq'",
+        "{'bits':4,'quant_method':'qqq'} | quant_method 'qqq'",
+        "{'quant_method':'compressed-tensors','format':'pack-quantized'} | quant_method 'compressed-tensors'",
+        "{'quant_method':'fp8'} | quant_method 'fp8'",
+        "{'bits':4,'group_size':64,'mode':'affine'} | quant_method 'mlx'",
+        "{'bits':4,'group_size':64,'method':'gptq','symmetric':true} | quant_method 'nanoptq'",
+        "{'bits':4,'quant_method':'marlin'} | checkpoint_format 'marlin'",
+        "{'bits':4,'is_marlin_format':true} | checkpoint_format 'marlin'",
+        "{'bits':4,'quant_method':'bitblas'} | checkpoint_format 'bitblas'",
+        "{'bits':5,'quant_method':'gptq','format':'gptq_p'} | checkpoint_format 'gptq_p'",
+        "{'bits':4,'quant_method':'gptq','pack_dtype':'int16'} | pack_dtype 'int16'",
+      })
+  void whatCannotBeDecodedIsShownButRefusedByName(String json, String named) {
+    var config = parse(json);
+    assertThat(config.json()).isEqualTo(object(json));
+    assertThat(config.unsupported()).contains(named);
+    assertThatThrownBy(config::requireReadable)
+        .isInstanceOf(UnsupportedModelException.class)
+        .hasMessageContaining(named)
+        .hasMessageContaining("quantize_config.json")
+        .hasMessageContaining("reads float models and quant_method gptq");
+    assertThatThrownBy(() -> config.scheme("m")).isInstanceOf(UnsupportedModelException.class);
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{'quant_method':'gptq'} | bits is missing",
+        "{'bits':0} | bits 0",
+        "{'bits':1} | bits 1",
+        "{'bits':100} | bits 100",
+        "{'bits':-4} | bits -4",
+        "{'bits':'4'} | field bits",
+        "{'bits':4.5} | field bits",
+        "{'bits':99999999999999999999} | field bits",
+        "{'bits':4,'group_size':0} | group_size 0",
+        "{'bits':4,'group_size':-2} | group_size -2",
+        "{'bits':4,'group_size':4294967296} | group_size 4294967296",
+        "{'bits':4,'group_size':true} | field group_size",
+        "{'bits':4,'sym':'yes'} | field sym",
+        "{'bits':4,'desc_act':1} | field desc_act",
+        "{'bits':4,'lm_head':'no'} | field lm_head",
+        "{'bits':4,'quant_method':4} | field quant_method",
+        "{'bits':4,'pack_dtype':32} | field pack_dtype",
+        "{'bits':4,'dynamic':[]} | field dynamic",
+        "{'bits':4,'dynamic':{'a':4}} | dynamic",
+        "{'bits':4,'dynamic':{'a(':{}}} | regular expression",
+        "{'bits':4,'dynamic':{'a':{'bits':99}}} | bits 99",
+      })
+  void nonsenseIsRefusedByFileAndField(String json, String named) {
+    assertThatThrownBy(() -> parse(json))
+        .isInstanceOf(BadModelException.class)
+        .hasMessageContaining(named)
+        .hasMessageStartingWith("quantize_config.json")
+        .satisfies(e -> assertThat(e.getMessage()).doesNotContain("\n"));
+  }
+
+  @Test
+  void filesAreLookedForInTheOrderOfTheirSpecialization() throws IOException {
+    var inConfig = object("{'quantization_config':{'bits':2}}");
+    assertThat(QuantizationConfig.find(temp, object("{}"))).isEmpty();
+    assertThat(QuantizationConfig.find(temp, object("{'quantization_config':null}"))).isEmpty();
+    assertThat(bitsFound(inConfig)).isEqualTo(2);
+    Files.writeString(temp.resolve("quant_config.json"), "{\"bits\":3}");
+    assertThat(bitsFound(inConfig)).isEqualTo(3);
+    Files.writeString(temp.resolve("quantize_config.json"), "{\"bits\":8}");
+    assertThat(bitsFound(inConfig)).isEqualTo(8);
+  }
+
+  private int bitsFound(ObjectNode config) {
+    return QuantizationConfig.find(temp, config).orElseThrow().defaults().bits();
+  }
+
+  @Test
+  void mlxAloneUsesTheKeyQuantization() {
+    var config = QuantizationConfig.find(temp, object("{'quantization':{'bits':4,'group_size':64}}"));
+    assertThat(config.orElseThrow().method()).isEqualTo("mlx");
+  }
+
+  @Test
+  void dynamicKeysAreMatchedFromTheStartNegativesFirstThenInOrder() {
+    var config =
+        parse(
+            "{'bits':4,'group_size':128,'dynamic':{"
+                + "'+:.*\\\\.0\\\\..*down.*':{'bits':8,'group_size':64},"
+                + "'.*\\\\.0\\\\.':{'sym':false},"
+                + "'-:.*\\\\.1\\\\..*gate.*':{},"
+                + "'mlp':{'bits':2}}}");
+    assertThat(config.scheme("model.layers.0.mlp.down_proj")).contains(new ModuleScheme(8, 64, true, false));
+    assertThat(config.scheme("model.layers.0.mlp.up_proj")).contains(new ModuleScheme(4, 128, false, false));
+    assertThat(config.scheme("model.layers.1.mlp.gate_proj")).isEmpty();
+    assertThat(config.scheme("model.layers.1.mlp.up_proj")).contains(new ModuleScheme(4, 128, true, false));
+    assertThat(config.dynamic().unmatched(List.of("model.layers.0.mlp.down_proj", "model.layers.1.mlp.gate_proj")))
+        .containsExactly(".*\\.0\\.", "mlp");
+  }
+
+  @Test
+  void anExpressionThatBacktracksForEverIsStopped() {
+    var config = parse("{'bits':4,'dynamic':{'(([a-z._0-9]+)*)*X':{}}}");
+    assertThatThrownBy(() -> config.scheme("model.layers.0.self_attn.q_proj.model.layers.0.self_attn.q_proj"))
+        .isInstanceOf(BadModelException.class)
+        .hasMessageContaining("does not come to an end");
+  }
+}

@@ -1,0 +1,91 @@
+package org.nanomodel.quantize;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Map;
+import java.util.Random;
+import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
+import org.nanomodel.QuantizeConfig;
+import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.checkpoint.TinyModel;
+import org.nanomodel.ops.Engine;
+
+/** A process that quantizes is killed, as by kill -9, again and again; what comes out at the end is byte-equal. */
+class KilledJobTest {
+  private static final QuantizeConfig CONFIG = QuantizeConfig.builder().groupSize(32).build();
+  private static final int KILLS = 8;
+
+  @TempDir Path temp;
+
+  /** The process that is killed. */
+  public static final class Child {
+    private Child() {}
+
+    public static void main(String[] args) {
+      try (var engine = Engine.open();
+          var source = ModelDirectory.open(Path.of(args[0]), engine)) {
+        QuantizeJob.of(source, CONFIG, engine, Path.of(args[1])).run();
+      }
+    }
+  }
+
+  @Test
+  void aKilledJobEndsByteEqualAndNeverShowsHalfACheckpoint() throws Exception {
+    Path model = new TinyModel(64, 96, 12, false).write(temp.resolve("model"));
+    long whole = run(model, "whole", Long.MAX_VALUE);
+    var random = new Random(3);
+    int killed = 0;
+    for (int i = 0; i < KILLS; i++) {
+      // JVM start and work take about equal parts; most kills come after the start
+      long limit = whole / 3 + random.nextLong(1 + whole * 2 / 3);
+      if (run(model, "out", limit) < 0) {
+        killed++;
+        assertThat(temp.resolve("out").resolve("config.json")).satisfiesAnyOf(
+            config -> assertThat(config).doesNotExist(),
+            config -> assertThat(contents("out")).isEqualTo(contents("whole")));
+      }
+    }
+    assertThat(killed).isPositive();
+    run(model, "out", Long.MAX_VALUE);
+    assertThat(contents("out")).isEqualTo(contents("whole"));
+    assertThat(temp.resolve("out.job")).doesNotExist();
+    try (var left = Files.list(temp)) {
+      assertThat(left.map(file -> file.getFileName().toString())).containsExactlyInAnyOrder("model", "out", "whole", "child.log");
+    }
+  }
+
+  private Map<String, String> contents(String name) throws IOException {
+    return QuantizeJobTest.contents(temp.resolve(name));
+  }
+
+  /** Milliseconds it took, or -1 when it was killed after {@code limit} of them. */
+  private long run(Path model, String output, long limit) throws IOException, InterruptedException {
+    long start = System.nanoTime();
+    Process child =
+        new ProcessBuilder(
+                List.of(
+                    Path.of(System.getProperty("java.home"), "bin", "java").toString(),
+                    "--enable-native-access=ALL-UNNAMED",
+                    "-Dnanomodel.library.path=" + System.getProperty("nanomodel.library.path", ""),
+                    "-cp",
+                    System.getProperty("java.class.path"),
+                    Child.class.getName(),
+                    model.toString(),
+                    temp.resolve(output).toString()))
+            .redirectErrorStream(true)
+            .redirectOutput(temp.resolve("child.log").toFile())
+            .start();
+    if (!child.waitFor(limit, TimeUnit.MILLISECONDS)) {
+      child.destroyForcibly().waitFor();
+      return -1;
+    }
+    assertThat(child.exitValue()).as(Files.readString(temp.resolve("child.log"))).isZero();
+    return (System.nanoTime() - start) / 1_000_000;
+  }
+}
