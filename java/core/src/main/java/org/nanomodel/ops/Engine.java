@@ -149,6 +149,17 @@ public final class Engine implements AutoCloseable {
     }
   }
 
+  /** What is missing where {@link #deviceCount} is 0; empty where nothing is. */
+  public static String whyNoDevice(Device.Kind kind) {
+    Native.load();
+    try (var arena = Arena.ofConfined()) {
+      MemorySegment count = arena.allocate(ValueLayout.JAVA_INT);
+      MemorySegment why = arena.allocate(512);
+      Native.check(nm_device_count(kind.ordinal(), count, why, why.byteSize()));
+      return Native.text(why);
+    }
+  }
+
   /** What this machine's processor is and which tiers run on it. */
   public static CpuInfo cpu() {
     Native.load();
