@@ -42,9 +42,10 @@ struct AttentionKernels {
 
 /** Floats between two rows of a state: D rounded up to 16, and 16 for the two numbers. */
 inline int64_t attention_state_stride(int64_t head_dim) { return (head_dim + 15) / 16 * 16 + 16; }
-/** Floats of work memory that `attend` needs: a segment's state, and the weights of a key tile. */
+constexpr int64_t kAttentionRowFloats = 8;
+/** Floats of work memory that `attend` needs: a segment's state, the weights of a key tile, what each row sees. */
 inline int64_t attention_work(int64_t rows, int64_t head_dim) {
-  return rows * (attention_state_stride(head_dim) + kAttentionTile);
+  return rows * (attention_state_stride(head_dim) + kAttentionTile + kAttentionRowFloats);
 }
 
 namespace ref {

@@ -1,7 +1,7 @@
 // Attention on vectors, one query tile at a time: scores of a key tile, running softmax, weighted sum of values.
 //   m' = max(m, max s)   w = exp(s - m')   l = l exp(m - m') + sum w   y = y exp(m - m') + sum w V      (y / l at the end)
-// A query touches only the keys and values it may see: what lies behind its position (unwritten memory, another token's
-// NaN) cannot reach it. For a row each sum runs over its positions in order, alone or beside other rows alike.
+// A value that a query may not see is not multiplied by zero but left out: unwritten memory or another token's NaN cannot
+// reach it. For a row each sum runs over its positions in order, alone or beside other rows alike.
 #include "attention/attention.h"
 #include "attention/batch.h"
 #include "attention/scores_simd.h"
@@ -13,44 +13,33 @@ namespace {
 
 constexpr int64_t N = Vec::N;
 constexpr int64_t kTile = kAttentionTile;
-constexpr int kRows = 4;                   // rows that share a loaded value
-constexpr int kColumns = N == 16 ? 4 : 2;  // vectors of a value in flight: accumulators fit the registers
+constexpr int kScoreRows = N == 16 ? 4 : 2;  // queries that share a loaded key
+constexpr int kRows = 4;                     // rows that share a loaded value
+constexpr int kColumns = N == 16 ? 4 : 2;    // vectors of a value in flight: accumulators fit the registers
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/** One key tile of a query tile. Positions are relative to the tile's first. */
-struct Step {
-  int64_t D, stride;  // floats between rows of the state
-  float scale;
-  const float* keys[kTile];
-  const float* values[kTile];
-};
-
-/** What a row may see of the key tile: [from, to). */
+/** Positions relative to the first of a key tile. */
 struct Span {
   int64_t from, to;
 };
 
-struct Rows {
-  const nm_attention_args& args;
-  const AttentionTile& tile;
-  int64_t group;
+/** A query and the positions it sees. */
+struct Row {
+  const float* q;
+  int64_t first, end;
 
-  Rows(const nm_attention_args& a, const AttentionTile& t) : args(a), tile(t), group(a.heads / a.cache->kv_heads) {}
-  const float* q(int64_t row) const {
-    return args.q + (tile.token + row / group) * args.q_stride +
-           (tile.kv_head * group + row % group) * args.cache->head_dim;
-  }
-  float* y(int64_t row) const {
-    return args.y + (tile.token + row / group) * args.y_stride +
-           (tile.kv_head * group + row % group) * args.cache->head_dim;
-  }
-  Span span(int64_t row, int64_t base) const {
-    const int64_t p = args.batch->positions[tile.token + row / group];
-    const int64_t first = args.window > 0 && p >= args.window ? p - args.window + 1 : 0;
-    return {most(first - base, 0), least(p + 1 - base, kTile)};
-  }
+  Span span(int64_t base) const { return {most(first - base, 0), least(end - base, kTile)}; }
+};
+
+/** One key tile. What no row sees has the address of a neighbour that some row does. */
+struct Step {
+  int64_t D, stride;  // floats between rows of the state
+  float scale;
+  int64_t base;
+  const float* keys[kTile];
+  const float* values[kTile];
 };
 
 inline float exp_one(float x) {
@@ -64,21 +53,37 @@ inline void scale_row(float* sums, int64_t D, float by) {
   for (int64_t d = 0; d < D; d += N) (Vec::load(sums + d) * f).store(sums + d);
 }
 
-/** Scores of one row against the key tile, then its weights in `w` [kTile]; updates the row's l and m. */
-void weigh(const Step& step, const float* q, Span span, float* sums, float* w) {
-  const Vec nothing = Vec::all(-__builtin_inff());
-  Vec best = nothing;
-  for (int64_t j = 0; j < kTile; j += N) {
-    if (j + N <= span.from || j >= span.to) {
-      nothing.store(w + j);
-      continue;
-    }
-    const float* keys[N];
-    for (int64_t i = 0; i < N; i++) keys[i] = step.keys[least(most(j + i, span.from), span.to - 1)];
-    (scores(q, keys, step.D) * Vec::all(step.scale)).store(w + j);
-    for (int64_t i = j; i < span.from; i++) w[i] = -__builtin_inff();
-    for (int64_t i = most(span.to, j); i < j + N; i++) w[i] = -__builtin_inff();
-    best = Vec::max(best, Vec::load(w + j));
+/** Raw scores of R rows over all that one of them sees, in groups of keys. */
+template <int R>
+void score_rows(const Step& step, const Row* rows, float* w) {
+  constexpr int64_t K = N / R;
+  Span any = {kTile, 0};
+  const float* q[R];
+  for (int r = 0; r < R; r++) {
+    const Span one = rows[r].span(step.base);
+    any = {least(any.from, one.from), most(any.to, one.to)};
+    q[r] = rows[r].q;
+  }
+  for (int64_t j = any.from / K * K; j < any.to; j += K) scores<R>(q, step.keys + j, step.D, w + j, kTile);
+}
+
+/** Lanes j.. of a key tile that lie in the span; minus infinity elsewhere. */
+inline Vec only(Vec s, int64_t j, Span span) {
+  alignas(64) static constexpr float kIndex[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const Vec index = Vec::load(kIndex), nothing = Vec::all(-__builtin_inff());
+  s = Vec::where_less(index, Vec::all(static_cast<float>(span.from - j)), nothing, s);
+  return Vec::where_less(index, Vec::all(static_cast<float>(span.to - j)), s, nothing);
+}
+
+/** Raw scores to weights, in place; updates the row's sum of weights l and largest score m. */
+void weigh(const Step& step, Span span, float* sums, float* w) {
+  const int64_t begin = span.from / N * N;
+  Vec best = Vec::all(-__builtin_inff());
+  for (int64_t j = begin; j < span.to; j += N) {
+    Vec s = Vec::load(w + j) * Vec::all(step.scale);
+    if (j < span.from || j + N > span.to) s = only(s, j, span);
+    s.store(w + j);
+    best = Vec::max(best, s);
   }
   float* l = sums + step.stride - 16;
   float* m = l + 1;
@@ -92,18 +97,17 @@ void weigh(const Step& step, const float* q, Span span, float* sums, float* w) {
     *m = top;
   }
   Vec sum = Vec::zero();
-  for (int64_t j = 0; j < kTile; j += N) {
-    if (j + N <= span.from || j >= span.to) continue;
-    float seen[N];  // a lane that the row may not see weighs nothing, even where m is -inf or NaN
-    exp(Vec::load(w + j) - Vec::all(*m)).store(w + j);
-    for (int64_t i = 0; i < N; i++) seen[i] = j + i >= span.from && j + i < span.to ? w[j + i] : 0.0f;
-    sum = sum + Vec::load(seen);
+  const Vec largest = Vec::all(*m);
+  for (int64_t j = begin; j < span.to; j += N) {
+    const Vec e = exp(Vec::load(w + j) - largest);
+    e.store(w + j);
+    sum = sum + e;
   }
   *l += sum.sum();
 }
 
-/** sums[r][d..] += w[r][j] * values[j][d..] for R rows and C vectors; the last vector holds `rest` elements. */
-template <int R, int C>
+/** sums[r][d..] += w[r][j] * values[j][d..] for R rows and C vectors; `part`: the last vector has `rest` elements. */
+template <int R, int C, bool part>
 void add_columns(const Step& step, Span span, const float* w, float* sums, int64_t d, int rest) {
   Vec s[R][C];
   for (int r = 0; r < R; r++)
@@ -111,8 +115,7 @@ void add_columns(const Step& step, Span span, const float* w, float* sums, int64
   for (int64_t j = span.from; j < span.to; j++) {
     const float* value = step.values[j] + d;
     Vec v[C];
-    for (int c = 0; c < C - 1; c++) v[c] = Vec::load(value + c * N);
-    v[C - 1] = rest == N ? Vec::load(value + (C - 1) * N) : Vec::load(value + (C - 1) * N, rest);
+    for (int c = 0; c < C; c++) v[c] = part && c == C - 1 ? Vec::load(value + c * N, rest) : Vec::load(value + c * N);
     for (int r = 0; r < R; r++) {
       const Vec f = Vec::all(w[r * kTile + j]);
       for (int c = 0; c < C; c++) s[r][c] = Vec::fma(f, v[c], s[r][c]);
@@ -126,52 +129,71 @@ template <int R>
 void add_values(const Step& step, Span span, const float* w, float* sums) {
   if (span.from >= span.to) return;
   int64_t d = 0;
-  for (; d + kColumns * N <= step.D; d += kColumns * N)
-    add_columns<R, kColumns>(step, span, w, sums, d, static_cast<int>(N));
-  for (; d < step.D; d += N) add_columns<R, 1>(step, span, w, sums, d, static_cast<int>(least(N, step.D - d)));
+  for (; d + kColumns * N <= step.D; d += kColumns * N) add_columns<R, kColumns, false>(step, span, w, sums, d, 0);
+  for (; d + N <= step.D; d += N) add_columns<R, 1, false>(step, span, w, sums, d, 0);
+  if (d < step.D) add_columns<R, 1, true>(step, span, w, sums, d, static_cast<int>(step.D - d));
 }
 
-/** Rows [row, row + R): each alone before and behind what all of them see, together in between. */
+/** Each of R rows alone before and behind what all of them see, together in between. */
 template <int R>
-void add_rows(const Rows& rows, const Step& step, int64_t row, int64_t base, const float* w, float* sums) {
+void add_rows(const Step& step, const Row* rows, const float* w, float* sums) {
   Span all = {0, kTile};
   for (int r = 0; r < R; r++) {
-    const Span one = rows.span(row + r, base);
+    const Span one = rows[r].span(step.base);
     all = {most(all.from, one.from), least(all.to, one.to)};
   }
-  if (all.to < all.from) all.to = all.from;
+  all.to = most(all.to, all.from);
   for (int r = 0; r < R && R > 1; r++) {
-    const Span one = rows.span(row + r, base);
+    const Span one = rows[r].span(step.base);
     add_values<1>(step, {one.from, least(one.to, all.from)}, w + r * kTile, sums + r * step.stride);
   }
   add_values<R>(step, all, w, sums);
   for (int r = 0; r < R && R > 1; r++) {
-    const Span one = rows.span(row + r, base);
+    const Span one = rows[r].span(step.base);
     add_values<1>(step, {most(one.from, all.to), one.to}, w + r * kTile, sums + r * step.stride);
   }
 }
 
-void key_tile(const Rows& rows, Step& step, int64_t base, float* state, float* w) {
-  const nm_batch& batch = *rows.args.batch;
-  const nm_kv_cache& cache = *rows.args.cache;
-  Span all = {kTile, 0};
-  for (int64_t r = 0; r < rows.tile.rows; r += rows.group) {
-    const Span one = rows.span(r, base);
-    if (one.from < one.to) all = {least(all.from, one.from), most(all.to, one.to)};
+/** Addresses of the keys and values of positions [from, to) of a tile, block by block. */
+void find_keys(const nm_attention_args& a, const AttentionTile& tile, Span seen, Step& step) {
+  const nm_kv_cache& cache = *a.cache;
+  const int64_t sequence = a.batch->sequence[tile.token];
+  for (int64_t j = seen.from, end; j < seen.to; j = end) {
+    const int64_t at = cache_row(*a.batch, cache, sequence, tile.kv_head, step.base + j);
+    end = least(seen.to, j + cache.block_size - (step.base + j) % cache.block_size);
+    for (int64_t i = j; i < end; i++) {
+      step.keys[i] = static_cast<const float*>(cache.keys) + at + (i - j) * step.D;
+      step.values[i] = static_cast<const float*>(cache.values) + at + (i - j) * step.D;
+    }
   }
-  for (int64_t j = all.from; j < all.to; j++) {
-    const int64_t at = cache_row(batch, cache, batch.sequence[rows.tile.token], rows.tile.kv_head, base + j);
-    step.keys[j] = static_cast<const float*>(cache.keys) + at;
-    step.values[j] = static_cast<const float*>(cache.values) + at;
-  }
-  const int64_t n = rows.tile.rows;
+  for (int64_t j = 0; j < seen.from; j++) step.keys[j] = step.keys[seen.from];
+  for (int64_t j = seen.to; j < kTile; j++) step.keys[j] = step.keys[seen.to - 1];
+}
+
+/** The tile at step.base, for all rows of a query tile. */
+void key_tile(const nm_attention_args& a, const AttentionTile& tile, Step& step, const Row* rows, float* state,
+              float* w) {
+  const int64_t n = tile.rows;
+  Span seen = {kTile, 0};
   for (int64_t r = 0; r < n; r++) {
-    const Span one = rows.span(r, base);
-    if (one.from < one.to) weigh(step, rows.q(r), one, state + r * step.stride, w + r * kTile);
+    const Span one = rows[r].span(step.base);
+    if (one.from < one.to) seen = {least(seen.from, one.from), most(seen.to, one.to)};
   }
+  if (seen.from >= seen.to) return;
+  find_keys(a, tile, seen, step);
   int64_t r = 0;
-  for (; r + kRows <= n; r += kRows) add_rows<kRows>(rows, step, r, base, w + r * kTile, state + r * step.stride);
-  for (; r < n; r++) add_rows<1>(rows, step, r, base, w + r * kTile, state + r * step.stride);
+  for (; r + kScoreRows <= n; r += kScoreRows) score_rows<kScoreRows>(step, rows + r, w + r * kTile);
+  for (; r < n; r++) score_rows<1>(step, rows + r, w + r * kTile);
+  for (r = 0; r < n; r++) {
+    const Span one = rows[r].span(step.base);
+    if (one.from < one.to) weigh(step, one, state + r * step.stride, w + r * kTile);
+  }
+  for (r = 0; r + kRows <= n; r += kRows) add_rows<kRows>(step, rows + r, w + r * kTile, state + r * step.stride);
+  const float* w_rest = w + r * kTile;
+  float* state_rest = state + r * step.stride;
+  if (n - r == 3) add_rows<3>(step, rows + r, w_rest, state_rest);
+  if (n - r == 2) add_rows<2>(step, rows + r, w_rest, state_rest);
+  if (n - r == 1) add_rows<1>(step, rows + r, w_rest, state_rest);
 }
 
 void merge(int64_t rows, int64_t head_dim, float* state, const float* next) {
@@ -193,34 +215,46 @@ void merge(int64_t rows, int64_t head_dim, float* state, const float* next) {
   }
 }
 
-void attend(const nm_attention_args& args, const AttentionTile& tile, int64_t segment_begin, int64_t segment_end,
-            float* state, float* work) {
-  const Rows rows(args, tile);
-  const int64_t D = args.cache->head_dim, stride = attention_state_stride(D);
-  Step step;
-  step.D = D;
-  step.stride = stride;
-  step.scale = args.scale;
-  float* w = work + tile.rows * stride;
-  for (int64_t segment = segment_begin; segment < segment_end; segment++) {
-    float* here = segment == segment_begin ? state : work;
-    for (int64_t r = 0; r < tile.rows; r++) {
-      float* row = here + r * stride;
-      for (int64_t d = 0; d < stride; d += N) Vec::zero().store(row + d);
-      row[stride - 15] = -__builtin_inff();
-    }
-    for (int64_t base = segment * kAttentionSegment; base < (segment + 1) * kAttentionSegment; base += kTile)
-      key_tile(rows, step, base, here, w);
-    if (here == work) merge(tile.rows, D, state, work);
+void find_rows(const nm_attention_args& a, const AttentionTile& tile, Row* rows) {
+  const int64_t D = a.cache->head_dim, group = tile.rows / tile.tokens;
+  for (int64_t t = 0; t < tile.tokens; t++) {
+    const int64_t p = a.batch->positions[tile.token + t];
+    const float* q = a.q + (tile.token + t) * a.q_stride + tile.kv_head * group * D;
+    const int64_t first = a.window > 0 && p >= a.window ? p - a.window + 1 : 0;
+    for (int64_t g = 0; g < group; g++) rows[t * group + g] = {q + g * D, first, p + 1};
   }
 }
 
-void finish(const nm_attention_args& args, const AttentionTile& tile, const float* state) {
-  const Rows rows(args, tile);
-  const int64_t D = args.cache->head_dim, stride = attention_state_stride(D);
+void attend(const nm_attention_args& a, const AttentionTile& tile, int64_t segment_begin, int64_t segment_end,
+            float* state, float* work) {
+  static_assert(sizeof(Row) <= kAttentionRowFloats * sizeof(float));
+  const int64_t n = tile.rows;
+  Step step;
+  step.D = a.cache->head_dim;
+  step.stride = attention_state_stride(step.D);
+  step.scale = a.scale;
+  float* w = work + n * step.stride;
+  Row* rows = reinterpret_cast<Row*>(w + n * kTile);
+  find_rows(a, tile, rows);
+  for (int64_t segment = segment_begin; segment < segment_end; segment++) {
+    float* here = segment == segment_begin ? state : work;
+    for (int64_t r = 0; r < n; r++) {
+      float* row = here + r * step.stride;
+      for (int64_t d = 0; d < step.stride; d += N) Vec::zero().store(row + d);
+      row[step.stride - 15] = -__builtin_inff();
+    }
+    const int64_t end = (segment + 1) * kAttentionSegment;
+    for (step.base = segment * kAttentionSegment; step.base < end; step.base += kTile)
+      key_tile(a, tile, step, rows, here, w);
+    if (here == work) merge(n, step.D, state, work);
+  }
+}
+
+void finish(const nm_attention_args& a, const AttentionTile& tile, const float* state) {
+  const int64_t D = a.cache->head_dim, stride = attention_state_stride(D), group = tile.rows / tile.tokens;
   for (int64_t r = 0; r < tile.rows; r++, state += stride) {
     const Vec l = Vec::all(state[stride - 16]);
-    float* y = rows.y(r);
+    float* y = a.y + (tile.token + r / group) * a.y_stride + (tile.kv_head * group + r % group) * D;
     int64_t d = 0;
     for (; d + N <= D; d += N) (Vec::load(state + d) / l).store(y + d);
     if (d < D) (Vec::load(state + d) / l).store(y + d, static_cast<int>(D - d));

@@ -1,6 +1,7 @@
-// One query against Vec::N keys: vectors run along D, and a fixed tree of shuffles turns N vectors of partial sums into
-// one vector of N scores. So a score does not depend on the other keys, and needs no transposed copy of them. The tree
-// costs 45 operations for 16 keys beside D multiply-adds (AVX-512).
+// Scores of queries against keys. Vectors run along D, and a fixed tree of shuffles turns Vec::N vectors of partial sums
+// into one vector of scores. So a score does not depend on what else is computed beside it (R queries by N / R keys share
+// what they load), and needs no transposed copy of the keys, which decoding could not pay for. The tree costs 45
+// operations beside D multiply-adds (AVX-512).
 #pragma once
 
 #include "core/simd.h"
@@ -11,7 +12,7 @@ namespace NM_TIER {
 #if defined(__AVX512F__)
 
 /** Lane i = sum of the lanes of a[i]. */
-inline Vec sums_of_16(const Vec* a) {
+inline Vec sums_of_all(const Vec* a) {
   __m512 quad[4];  // quad[i]: in each 128 bits, the sums over these bits of a[4 i] .. a[4 i + 3]
   for (int i = 0; i < 4; i++) {
     const Vec* b = a + 4 * i;
@@ -29,7 +30,7 @@ inline Vec sums_of_16(const Vec* a) {
 #else
 
 /** Lane i = sum of the lanes of a[i]. */
-inline Vec sums_of_8(const Vec* a) {
+inline Vec sums_of_all(const Vec* a) {
   __m256 quad[2];  // quad[i]: in each 128 bits, the sums over these bits of a[4 i] .. a[4 i + 3]
   for (int i = 0; i < 2; i++) {
     const Vec* b = a + 4 * i;
@@ -44,25 +45,39 @@ inline Vec sums_of_8(const Vec* a) {
 
 #endif
 
-/** Lane i = q . keys[i] over D elements. */
-inline Vec scores(const float* q, const float* const* keys, int64_t D) {
+/** w[r * stride + k] = q[r] . keys[k] over D elements, r < R, k < Vec::N / R. */
+template <int R>
+inline void scores(const float* const* q, const float* const* keys, int64_t D, float* w, int64_t stride) {
+  constexpr int K = Vec::N / R;
   Vec sum[Vec::N];
   for (Vec& s : sum) s = Vec::zero();
   int64_t d = 0;
   for (; d + Vec::N <= D; d += Vec::N) {
-    const Vec x = Vec::load(q + d);
-    for (int i = 0; i < Vec::N; i++) sum[i] = Vec::fma(x, Vec::load(keys[i] + d), sum[i]);
+    Vec x[R];
+    for (int r = 0; r < R; r++) x[r] = Vec::load(q[r] + d);
+#pragma GCC unroll 16
+    for (int k = 0; k < K; k++) {
+      const Vec y = Vec::load(keys[k] + d);
+      for (int r = 0; r < R; r++) sum[r * K + k] = Vec::fma(x[r], y, sum[r * K + k]);
+    }
   }
   if (d < D) {
     const int rest = static_cast<int>(D - d);
-    const Vec x = Vec::load(q + d, rest);
-    for (int i = 0; i < Vec::N; i++) sum[i] = Vec::fma(x, Vec::load(keys[i] + d, rest), sum[i]);
+    Vec x[R];
+    for (int r = 0; r < R; r++) x[r] = Vec::load(q[r] + d, rest);
+#pragma GCC unroll 16
+    for (int k = 0; k < K; k++) {
+      const Vec y = Vec::load(keys[k] + d, rest);
+      for (int r = 0; r < R; r++) sum[r * K + k] = Vec::fma(x[r], y, sum[r * K + k]);
+    }
   }
-#if defined(__AVX512F__)
-  return sums_of_16(sum);
-#else
-  return sums_of_8(sum);
-#endif
+  if constexpr (R == 1) {
+    sums_of_all(sum).store(w);
+  } else {
+    float lanes[Vec::N];
+    sums_of_all(sum).store(lanes);
+    for (int r = 0; r < R; r++) __builtin_memcpy(w + r * stride, lanes + r * K, K * sizeof(float));
+  }
 }
 
 }  // namespace NM_TIER
