@@ -23,7 +23,7 @@ public record Report(String title, String protocol, List<Row> rows) {
    * @param method null for the original
    * @param bits of the quantized weights; null for the original
    * @param groupSize null for the original
-   * @param bpw bits per weight over the whole model, what is not quantized included
+   * @param bpw bits per quantized weight, with scales and zeros; of the original, per weight
    * @param bytes of the weights file
    * @param decodeTps tokens per second, one sequence
    */
@@ -110,6 +110,9 @@ public record Report(String title, String protocol, List<Row> rows) {
       return "-";
     }
     double percent = 100 * (ppl / original - 1);
+    if (Math.abs(percent) < 0.05) {
+      return "0.0 %";
+    }
     return percent < 1000 ? format("%+.1f %%", percent) : format("x %.0f", ppl / original);
   }
 

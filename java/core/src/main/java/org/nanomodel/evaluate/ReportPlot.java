@@ -96,7 +96,7 @@ final class ReportPlot {
             .width(width)
             .height(height)
             .title("Perplexity (lower is better)")
-            .xAxisTitle("bits per weight, whole model")
+            .xAxisTitle("bits per quantized weight, scales included")
             .build();
     style(chart.getStyler());
     double best = rows.stream().mapToDouble(Report.Row::ppl).min().orElse(1);
@@ -107,7 +107,7 @@ final class ReportPlot {
     chart.getStyler().setYAxisLogarithmic(true).setYAxisMin(low).setYAxisMax(high);
     chart.getStyler().setXAxisMin(0.0).setXAxisMax(widest * 1.1);
     chart.getStyler().setYAxisTickLabelsFormattingFunction(ReportPlot::tick);
-    chart.getStyler().setYAxisLogarithmicDecadeOnly(true);
+    chart.getStyler().setYAxisLogarithmicDecadeOnly(worst / best > 500);
     chart.getStyler().setXAxisDecimalPattern("0").setXAxisTickMarkSpacingHint(60);
 
     double[] x = rows.stream().mapToDouble(Report.Row::bpw).toArray();
@@ -183,10 +183,12 @@ final class ReportPlot {
     styler.setPlotTicksMarksVisible(false).setAxisTicksLineVisible(false).setPlotMargin(6);
   }
 
+  /** 1, 2, 5, 10, 20, 50, ...: lines between have no label. */
   private static String tick(Double value) {
-    return value < 10
-        ? String.format(Locale.ROOT, "%.0f", value)
-        : String.format(Locale.ROOT, "%,.0f", value);
+    double digit = value / Math.pow(10, Math.floor(Math.log10(value) + 1e-9));
+    long rounded = Math.round(digit);
+    boolean labelled = rounded == 1 || rounded == 2 || rounded == 5;
+    return labelled ? String.format(Locale.ROOT, value < 1 ? "%.1f" : "%,.0f", value) : "";
   }
 
   private static Font font(int style, int size) {

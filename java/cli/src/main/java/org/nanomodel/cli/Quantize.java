@@ -1,0 +1,238 @@
+package org.nanomodel.cli;
+
+import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import org.nanomodel.Format;
+import org.nanomodel.Method;
+import org.nanomodel.NanoModelException;
+import org.nanomodel.QuantizeConfig;
+import org.nanomodel.checkpoint.CheckpointWriter;
+import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.ops.Engine;
+import org.nanomodel.quantize.ModuleResult;
+import org.nanomodel.quantize.QuantizeJob;
+import org.nanomodel.quantize.QuantizeListener;
+import org.nanomodel.quantize.QuantizePlan;
+import org.nanomodel.quantize.QuantizeResult;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
+import picocli.CommandLine.Option;
+
+/** {@code quantize}: writes a model with fewer bits a weight. */
+@Command(
+    name = "quantize",
+    description =
+        "Writes a model with fewer bits a weight. An interrupted run goes on where it was when it"
+            + " is started again.",
+    footer =
+        "  nanomodel quantize --model stories-qwen3 --method rtn --bits 4 --output stories-4bit")
+final class Quantize extends Verb {
+  @Mixin private ModelFlag model;
+
+  @Option(
+      names = {"-o", "--output"},
+      required = true,
+      paramLabel = "DIR",
+      description = "The directory to write.")
+  private Path output;
+
+  @Option(
+      names = "--method",
+      paramLabel = "NAME",
+      defaultValue = "rtn",
+      description = "rtn: round to nearest, no data needed. Default: ${DEFAULT-VALUE}.")
+  private String method;
+
+  @Option(
+      names = {"-b", "--bits"},
+      paramLabel = "2|3|4|8",
+      defaultValue = "4",
+      description = "Bits of a weight. Default: ${DEFAULT-VALUE}.")
+  private int bits;
+
+  @Option(
+      names = {"-g", "--group-size"},
+      paramLabel = "N",
+      defaultValue = "128",
+      description = "Weights that share a scale; -1 = a whole row. Default: ${DEFAULT-VALUE}.")
+  private long groupSize;
+
+  @Option(
+      names = "--sym",
+      negatable = true,
+      defaultValue = "true",
+      fallbackValue = "true",
+      description = "Symmetric: no zero points. Default.")
+  private boolean sym;
+
+  @Option(names = "--asym", description = "Asymmetric: a zero point for each group.")
+  private boolean asym;
+
+  @Option(
+      names = "--format",
+      paramLabel = "NAME",
+      description = "gptq or gptq_v2. Default: gptq; with --asym gptq_v2.")
+  private String format;
+
+  @Option(
+      names = "--dynamic",
+      paramLabel = "FILE|JSON",
+      description =
+          "Other settings for modules that a regular expression names, as checkpoints write them.")
+  private String dynamic;
+
+  @Option(names = "--lm-head", description = "Quantize the output head too.")
+  private boolean lmHead;
+
+  @Mixin private CalibrationFlags calibration;
+  @Mixin private ShardFlag shards;
+
+  @Option(names = "--overwrite", description = "Replace a model that is there.")
+  private boolean overwrite;
+
+  @Option(names = "--restart", description = "Forget what an interrupted run has done.")
+  private boolean restart;
+
+  @Option(names = "--dry-run", description = "Say what would come out, and do nothing.")
+  private boolean dryRun;
+
+  @Mixin private EngineFlags engine;
+
+  @Override
+  void run() throws IOException {
+    QuantizeConfig config = config();
+    calibration.noteUnused(console(), config.method());
+    try (Engine opened = Engine.open(engine.options());
+        ModelDirectory source = ModelDirectory.open(model.resolve(environment()), opened)) {
+      QuantizeJob job =
+          QuantizeJob.of(source, config, opened, output)
+              .maxShardBytes(shards.bytes(CheckpointWriter.DEFAULT_SHARD_BYTES))
+              .overwrite(overwrite)
+              .restart(restart)
+              .cancel(console().cancel())
+              .listener(new Watcher());
+      job.plan().warnings().forEach(warning -> console().note("warning: %s", warning));
+      if (dryRun) {
+        show(job.plan(), config);
+      } else {
+        show(job.run());
+      }
+    }
+  }
+
+  /** Whatever the configuration refuses was typed here: a usage error. */
+  private QuantizeConfig config() throws IOException {
+    try {
+      QuantizeConfig.Builder builder =
+          QuantizeConfig.builder()
+              .method(Method.of(method))
+              .bits(bits)
+              .groupSize(groupSize)
+              .sym(sym && !asym)
+              .descAct(calibration.descAct())
+              .lmHead(lmHead);
+      if (format != null) {
+        builder.format(Format.of(format));
+      }
+      if (dynamic != null) {
+        builder.dynamic(dynamicJson());
+      }
+      return builder.build();
+    } catch (NanoModelException e) {
+      throw new UsageException(e.getMessage());
+    }
+  }
+
+  private JsonNode dynamicJson() throws IOException {
+    boolean inline = dynamic.strip().startsWith("{");
+    try {
+      return new ObjectMapper().readTree(inline ? dynamic : Files.readString(Path.of(dynamic)));
+    } catch (JsonProcessingException e) {
+      throw new UsageException("--dynamic is not JSON: " + e.getOriginalMessage());
+    }
+  }
+
+  /** Progress, a line a layer. */
+  private final class Watcher implements QuantizeListener {
+    @Override
+    public void layerResumed(int layer, Progress progress) {
+      console().note("layer %d was done before", layer);
+    }
+
+    @Override
+    public void moduleFinished(ModuleResult module, Progress p) {
+      console()
+          .progress(
+              "layer %d/%d  %3.0f %%  %s  loss %.5f  %.0f s, %s left, peak %.0f MB",
+              p.layer() + 1,
+              p.layers(),
+              100 * p.fraction(),
+              module.name(),
+              module.loss(),
+              p.seconds(),
+              Double.isNaN(p.etaSeconds()) ? "?" : "%.0f s".formatted(p.etaSeconds()),
+              p.peakRssBytes() / 1e6);
+    }
+  }
+
+  private void show(QuantizeResult r) {
+    if (r.alreadyDone()) {
+      console().note("%s holds this job's result already; nothing done", r.output());
+    }
+    console()
+        .print(
+            "%s: %d modules, %.2f bits per quantized weight, %.1f MB, %.1f s",
+            r.output(), r.modules().size(), r.bpw(), r.bytes() / 1e6, r.seconds());
+    ObjectNode json = head(r.config());
+    json.put("already_done", r.alreadyDone());
+    json.put("bpw", r.bpw());
+    json.put("bpw_model", r.bpwModel());
+    json.put("bytes", r.bytes());
+    json.put("seconds", r.seconds());
+    json.put("peak_rss_bytes", r.peakRssBytes());
+    ArrayNode modules = json.putArray("modules");
+    for (ModuleResult m : r.modules()) {
+      ObjectNode node = modules.addObject();
+      node.put("name", m.name()).put("bits", m.bits()).put("group_size", m.groupSize());
+      node.put("loss", m.loss()).put("samples", m.samples()).put("damp", m.damp());
+      node.put("seconds", m.seconds());
+    }
+    console().document(json);
+  }
+
+  private void show(QuantizePlan plan, QuantizeConfig config) {
+    console()
+        .print(
+            "%s would have %d quantized modules, %.2f bits per quantized weight, %.1f MB",
+            output, plan.modules().size(), plan.bpw(), plan.bytes() / 1e6);
+    ObjectNode json = head(config);
+    json.put("dry_run", true);
+    json.put("bpw", plan.bpw());
+    json.put("bpw_model", plan.bpwModel());
+    json.put("bytes", plan.bytes());
+    ArrayNode modules = json.putArray("modules");
+    for (QuantizePlan.Module m : plan.modules()) {
+      ObjectNode node = modules.addObject().put("name", m.name());
+      node.put("bits", m.scheme().bits()).put("group_size", m.scheme().groupSize());
+    }
+    console().document(json);
+  }
+
+  private ObjectNode head(QuantizeConfig config) {
+    ObjectNode json = object();
+    json.put("model", model.name());
+    json.put("output", output.toString());
+    json.put("method", config.method().value());
+    json.put("bits", config.bits());
+    json.put("group_size", config.groupSize());
+    json.put("sym", config.sym());
+    json.put("format", config.format().value());
+    return json;
+  }
+}
