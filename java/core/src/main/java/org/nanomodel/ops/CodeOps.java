@@ -7,7 +7,6 @@ import static org.nanomodel.ffi.generated.NanoModelH.nm_rtn;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.ref.Reference;
 import org.nanomodel.ffi.Native;
 import org.nanomodel.ffi.generated.nm_codes;
 import org.nanomodel.ffi.generated.nm_dequantize_args;
@@ -52,7 +51,7 @@ final class CodeOps {
       nm_rtn_args.out(a, codes(call, out));
       Native.check(nm_rtn(h, a));
     } finally {
-      done(out, w, null);
+      NativeOps.done(engine, cancel, out, w, null, null);
     }
   }
 
@@ -66,7 +65,7 @@ final class CodeOps {
       nm_dequantize_args.w_stride(a, w.rowStride());
       Native.check(nm_dequantize(h, a));
     } finally {
-      done(in, w, null);
+      NativeOps.done(engine, cancel, in, w, null, null);
     }
   }
 
@@ -89,15 +88,7 @@ final class CodeOps {
       nm_gptq_args.qzeros(a, qzeros.pointer());
       Native.check(pack ? nm_gptq_pack(h, a) : nm_gptq_unpack(h, a));
     } finally {
-      done(q, qweight, qzeros);
+      NativeOps.done(engine, cancel, q, qweight, qzeros, null);
     }
-  }
-
-  private void done(Object a, Object b, Object c) {
-    engine.release();
-    Reference.reachabilityFence(a);
-    Reference.reachabilityFence(b);
-    Reference.reachabilityFence(c);
-    Reference.reachabilityFence(cancel);
   }
 }

@@ -19,12 +19,9 @@ import org.nanomodel.ffi.generated.nm_convert_args;
 import org.nanomodel.ffi.generated.nm_embedding_args;
 import org.nanomodel.ffi.generated.nm_kv_append_args;
 import org.nanomodel.ffi.generated.nm_linear_args;
-import org.nanomodel.ffi.generated.nm_nll_args;
 import org.nanomodel.ffi.generated.nm_norm_args;
 import org.nanomodel.ffi.generated.nm_rope_args;
 import org.nanomodel.ffi.generated.nm_rope_table_args;
-import org.nanomodel.ffi.generated.nm_sample_args;
-import org.nanomodel.ffi.generated.nm_softmax_args;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
@@ -36,6 +33,7 @@ import org.nanomodel.tensor.Tensor;
 final class NativeOps implements Ops {
   private final Engine engine;
   private final Cancel cancel;
+  private final LogitOps logits;
   private final CodeOps codes;
 
   private final MemorySegment convert;
@@ -47,14 +45,12 @@ final class NativeOps implements Ops {
   private final MemorySegment kvAppend;
   private final MemorySegment attention;
   private final MemorySegment activation;
-  private final MemorySegment softmax;
-  private final MemorySegment sample;
-  private final MemorySegment nll;
 
   /** {@code cancel} may be null. */
   NativeOps(Engine engine, Cancel cancel) {
     this.engine = engine;
     this.cancel = cancel;
+    this.logits = new LogitOps(engine, cancel);
     this.codes = new CodeOps(engine, cancel);
     Arena arena = Arena.ofAuto();
     convert = args(arena, nm_convert_args.layout(), cancel);
@@ -66,9 +62,6 @@ final class NativeOps implements Ops {
     kvAppend = args(arena, nm_kv_append_args.layout(), cancel);
     attention = args(arena, nm_attention_args.layout(), cancel);
     activation = args(arena, nm_activation_args.layout(), cancel);
-    softmax = args(arena, nm_softmax_args.layout(), cancel);
-    sample = args(arena, nm_sample_args.layout(), cancel);
-    nll = args(arena, nm_nll_args.layout(), cancel);
   }
 
   /** A zeroed struct with its size and its cancel flag in place. */
@@ -84,6 +77,10 @@ final class NativeOps implements Ops {
 
   /** Ends a call: what it read or wrote had to stay reachable until here. */
   private void done(Object a, Object b, Object c, Object d) {
+    done(engine, cancel, a, b, c, d);
+  }
+
+  static void done(Engine engine, Cancel cancel, Object a, Object b, Object c, Object d) {
     engine.release();
     Reference.reachabilityFence(a);
     Reference.reachabilityFence(b);
@@ -92,7 +89,7 @@ final class NativeOps implements Ops {
     Reference.reachabilityFence(cancel);
   }
 
-  private static MemorySegment orNull(Tensor t) {
+  static MemorySegment orNull(Tensor t) {
     return t == null ? MemorySegment.NULL : t.pointer();
   }
 
@@ -344,72 +341,17 @@ final class NativeOps implements Ops {
 
   @Override
   public void softmax(Tensor y, Tensor x, float temperature) {
-    f32("softmax", "x", x);
-    f32Matrix("softmax", "y", y, x.rows(), x.cols());
-    MemorySegment h = engine.acquire();
-    try {
-      MemorySegment a = softmax;
-      nm_softmax_args.temperature(a, temperature);
-      nm_softmax_args.rows(a, x.rows());
-      nm_softmax_args.cols(a, x.cols());
-      nm_softmax_args.x(a, x.pointer());
-      nm_softmax_args.x_stride(a, x.rowStride());
-      nm_softmax_args.y(a, y.pointer());
-      nm_softmax_args.y_stride(a, y.rowStride());
-      Native.check(nm_softmax(h, a));
-    } finally {
-      done(y, x, null, null);
-    }
+    logits.softmax(y, x, temperature);
   }
 
   @Override
   public void sample(Tensor ids, Tensor logits, Sampling how, Tensor uniform, Tensor logprobs) {
-    f32("sample", "logits", logits);
-    Checks.vector("sample", "ids", ids, DataType.I32, logits.rows());
-    if (uniform != null) {
-      f32Vector("sample", "uniform", uniform, logits.rows());
-    }
-    if (logprobs != null) {
-      f32Vector("sample", "logprobs", logprobs, logits.rows());
-    }
-    MemorySegment h = engine.acquire();
-    try {
-      MemorySegment a = sample;
-      nm_sample_args.temperature(a, how.temperature());
-      nm_sample_args.top_p(a, how.topP());
-      nm_sample_args.min_p(a, how.minP());
-      nm_sample_args.top_k(a, how.topK());
-      nm_sample_args.rows(a, logits.rows());
-      nm_sample_args.vocab(a, logits.cols());
-      nm_sample_args.logits(a, logits.pointer());
-      nm_sample_args.logits_stride(a, logits.rowStride());
-      nm_sample_args.uniform(a, orNull(uniform));
-      nm_sample_args.ids(a, ids.pointer());
-      nm_sample_args.logprobs(a, orNull(logprobs));
-      Native.check(nm_sample(h, a));
-    } finally {
-      done(ids, logits, uniform, logprobs);
-    }
+    this.logits.sample(ids, logits, how, uniform, logprobs);
   }
 
   @Override
   public void nll(Tensor nll, Tensor logits, Tensor targets) {
-    f32("nll", "logits", logits);
-    Checks.vector("nll", "nll", nll, DataType.F64, logits.rows());
-    Checks.vector("nll", "targets", targets, DataType.I32, logits.rows());
-    MemorySegment h = engine.acquire();
-    try {
-      MemorySegment a = this.nll;
-      nm_nll_args.rows(a, logits.rows());
-      nm_nll_args.vocab(a, logits.cols());
-      nm_nll_args.logits(a, logits.pointer());
-      nm_nll_args.logits_stride(a, logits.rowStride());
-      nm_nll_args.targets(a, targets.pointer());
-      nm_nll_args.nll(a, nll.pointer());
-      Native.check(nm_nll(h, a));
-    } finally {
-      done(nll, logits, targets, null);
-    }
+    this.logits.nll(nll, logits, targets);
   }
 
   @Override
