@@ -26,14 +26,14 @@ int32_t usable_cores() {
   return n == 0 ? 1 : static_cast<int32_t>(n);
 }
 
+#if defined(__x86_64__)
+
 void append(CpuProbe& probe, bool cpu, bool os, const char* name) {
   if (!cpu) return;
   const size_t used = std::strlen(probe.features);
   std::snprintf(probe.features + used, sizeof probe.features - used, "%s%s%s", used == 0 ? "" : " ", os ? "" : "-",
                 name);
 }
-
-#if defined(__x86_64__)
 
 uint64_t xgetbv0() {
   uint32_t low, high;
