@@ -7,8 +7,8 @@ import org.nanomodel.data.Bundled;
 import org.nanomodel.ops.EngineOptions;
 
 /**
- * Opens whatever a directory holds: a float model or a quantized one, of any architecture that is served. A name without
- * a directory is that of a bundled model.
+ * Opens whatever a directory holds: a float model or a quantized one, of any architecture that is
+ * served. A name without a directory is that of a bundled model.
  */
 public final class AutoNanoModel {
   private AutoNanoModel() {}
@@ -28,7 +28,10 @@ public final class AutoNanoModel {
     return NanoModel.open(model, Optional.empty(), options);
   }
 
-  /** Opens a float model to be quantized; no weights are read before {@link NanoModel#quantize()} or a first use. */
+  /**
+   * Opens a float model to be quantized; no weights are read before {@link NanoModel#quantize()} or
+   * a first use.
+   */
   public static NanoModel load(Path model, QuantizeConfig config) {
     return load(model, config, EngineOptions.defaults());
   }
@@ -50,12 +53,11 @@ public final class AutoNanoModel {
       return path;
     }
     return Bundled.model(model)
-        .orElseThrow(
-            () ->
-                new BadModelException(
-                    "model '"
-                        + model
-                        + "' is neither a directory nor a bundled model; bundled: "
-                        + String.join(", ", Bundled.modelNames())));
+        .orElseThrow(() ->
+            new BadModelException(
+                "model '"
+                    + model
+                    + "' is neither a directory nor a bundled model; bundled: "
+                    + String.join(", ", Bundled.modelNames())));
   }
 }

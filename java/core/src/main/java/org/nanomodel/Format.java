@@ -3,7 +3,10 @@ package org.nanomodel;
 import java.util.Arrays;
 import java.util.stream.Collectors;
 
-/** Checkpoint layouts of quantized weights, under the names that checkpoints and the command line use. */
+/**
+ * Checkpoint layouts of quantized weights, under the names that checkpoints and the command line
+ * use.
+ */
 public enum Format {
   /** GPTQ v1: stored zero = zero - 1. What every reader of GPTQ checkpoints takes. */
   GPTQ("gptq", true),

@@ -32,12 +32,12 @@ import org.nanomodel.tokenizer.StopScanner;
 import org.nanomodel.tokenizer.Tokenizer;
 
 /**
- * A model and what one does with it. It stands on a directory, whose weights are loaded at the first use; quantizing
- * writes another directory, layer by layer, on which the model stands from then on. So a model that is quantized and
- * saved is never in memory as a whole.
+ * A model and what one does with it. It stands on a directory, whose weights are loaded at the
+ * first use; quantizing writes another directory, layer by layer, on which the model stands from
+ * then on. So a model that is quantized and saved is never in memory as a whole.
  *
- * <p>May be used by several threads; steps run one after another. After {@link #close} every use is an {@link
- * IllegalStateException}.
+ * <p>May be used by several threads; steps run one after another. After {@link #close} every use is
+ * an {@link IllegalStateException}.
  */
 public final class NanoModel implements AutoCloseable {
   private final Engine engine;
@@ -103,7 +103,10 @@ public final class NanoModel implements AutoCloseable {
     return tokenizer;
   }
 
-  /** The graph with its weights, loaded now if they were not. It is the model's own: do not close it. */
+  /**
+   * The graph with its weights, loaded now if they were not. It is the model's own: do not close
+   * it.
+   */
   public synchronized CausalModel graph() {
     checkOpen();
     if (graph == null) {
@@ -119,39 +122,46 @@ public final class NanoModel implements AutoCloseable {
 
   /** Continues a text; the new text only, up to the first stop text. */
   public String generate(String prompt, GenerateOptions options) {
-    var tokenizer = requireTokenizer();
-    int[] ids = tokenizer.encode(prompt);
-    var stream = tokenizer.stream(true, ids);
-    var stops = new StopScanner(options.stop());
     var text = new StringBuilder();
-    new Generator(graph())
-        .generate(
-            new Request(
-                ids,
-                options,
-                id -> {
-                  text.append(stops.push(stream.add(id)));
-                  return !stops.stopped();
-                },
-                new Cancel()));
-    text.append(stops.push(stream.finish())).append(stops.finish());
+    generate(requireTokenizer().encode(prompt), options, text);
     return text.toString();
   }
 
-  /** Continues tokens. Stop texts need {@link #generate(String, GenerateOptions)}. */
+  /** Continues tokens. Stop texts need a tokenizer. */
   public GenerateResult generate(int[] ids, GenerateOptions options) {
-    return new Generator(graph()).generate(ids, options);
+    return options.stop().isEmpty()
+        ? new Generator(graph()).generate(ids, options)
+        : generate(ids, options, new StringBuilder());
+  }
+
+  /** Continues tokens up to the first stop text; the text before it goes to {@code text}. */
+  private GenerateResult generate(int[] ids, GenerateOptions options, StringBuilder text) {
+    var stream = requireTokenizer().stream(true, ids);
+    var stops = new StopScanner(options.stop());
+    var request =
+        new Request(
+            ids,
+            options,
+            id -> {
+              text.append(stops.push(stream.add(id)));
+              return !stops.stopped();
+            },
+            new Cancel());
+    var result = new Generator(graph()).generate(request);
+    text.append(stops.push(stream.finish())).append(stops.finish());
+    return result;
   }
 
   private Tokenizer requireTokenizer() {
     return tokenizer()
-        .orElseThrow(
-            () ->
-                new NanoModelException(
-                    directory().path() + " has no tokenizer.json: give token ids instead of text"));
+        .orElseThrow(() ->
+            new NanoModelException(
+                directory().path() + " has no tokenizer.json: give token ids instead of text"));
   }
 
-  /** The logits of every position, F32 [T, V]; memory of their own, freed when no longer reachable. */
+  /**
+   * The logits of every position, F32 [T, V]; memory of their own, freed when no longer reachable.
+   */
   public Tensor logits(int[] ids) {
     int vocab = config().vocabSize();
     Tensor all = Tensor.allocate(Arena.ofAuto(), DataType.F32, ids.length, vocab);
@@ -179,10 +189,10 @@ public final class NanoModel implements AutoCloseable {
   }
 
   /**
-   * Quantizes into a working directory, from which {@link #save} copies; it is removed by {@link #close}. It lies in
-   * {@code -Dnanomodel.work}, else in the system's directory for temporary files, and takes as much room as the
-   * checkpoint, twice while the job ends. For a large model give the directory at once: {@link #quantize(TextData, Path,
-   * QuantizeListener)}.
+   * Quantizes into a working directory, from which {@link #save} copies; it is removed by {@link
+   * #close}. It lies in {@code -Dnanomodel.work}, else in the system's directory for temporary
+   * files, and takes as much room as the checkpoint, twice while the job ends. For a large model
+   * give the directory at once: {@link #quantize(TextData, Path, QuantizeListener)}.
    *
    * @param calibration not read by round to nearest, and may be null
    */
@@ -206,8 +216,9 @@ public final class NanoModel implements AutoCloseable {
   }
 
   /**
-   * Quantizes straight into {@code output}, where the job can be taken up again after an interruption. From then on the
-   * model stands on that directory and runs with the quantized weights.
+   * Quantizes straight into {@code output}, where the job can be taken up again after an
+   * interruption. From then on the model stands on that directory and runs with the quantized
+   * weights.
    *
    * @param calibration not read by round to nearest, and may be null
    */
@@ -225,10 +236,9 @@ public final class NanoModel implements AutoCloseable {
     if (quantized) {
       throw new NanoModelException("the model is quantized already");
     }
-    return quantizeConfig.orElseThrow(
-        () ->
-            new NanoModelException(
-                "the model was loaded without a QuantizeConfig: use AutoNanoModel.load(path, config)"));
+    return quantizeConfig.orElseThrow(() ->
+        new NanoModelException(
+            "the model was loaded without a QuantizeConfig: use AutoNanoModel.load(path, config)"));
   }
 
   private void standOn(Path path) {
@@ -242,11 +252,14 @@ public final class NanoModel implements AutoCloseable {
     config = next.config();
   }
 
-  /** Copies the checkpoint it stands on into a new directory; it appears there whole or not at all. */
+  /**
+   * Copies the checkpoint it stands on into a new directory; it appears there whole or not at all.
+   */
   public synchronized void save(Path output) {
     checkOpen();
     if (quantizeConfig.isPresent() && !quantized) {
-      throw new NanoModelException("the model is not quantized yet: call quantize first, then save");
+      throw new NanoModelException(
+          "the model is not quantized yet: call quantize first, then save");
     }
     CheckpointFiles.copy(directory, output);
   }

@@ -9,11 +9,12 @@ import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModuleScheme;
 
 /**
- * How to quantize a model. Immutable; {@code QuantizeConfig.builder().bits(4).groupSize(128).build()}.
+ * How to quantize a model. Immutable; {@code
+ * QuantizeConfig.builder().bits(4).groupSize(128).build()}.
  *
  * @param bits 2, 3, 4 or 8
- * @param groupSize input columns that share a scale; -1 = the whole row. A row that it does not divide ends in a short
- *     group
+ * @param groupSize input columns that share a scale; -1 = the whole row. A row that it does not
+ *     divide ends in a short group
  * @param sym symmetric: the zero is 2^(bits-1) everywhere
  * @param descAct columns in order of falling importance; needs calibration
  * @param lmHead quantize the output head too, where the model does not tie it to the embedding
@@ -37,15 +38,23 @@ public record QuantizeConfig(
     checkScheme("", bits, groupSize, sym, format);
     if (!method.isAvailable()) {
       throw new NanoModelException(
-          "method " + method + " is not available in this version: use one of " + Method.available());
+          "method "
+              + method
+              + " is not available in this version: use one of "
+              + Method.available());
     }
     if (!format.isAvailable()) {
       throw new NanoModelException(
-          "format " + format + " cannot be written by this version: use one of " + Format.available());
+          "format "
+              + format
+              + " cannot be written by this version: use one of "
+              + Format.available());
     }
     if (descAct) {
       throw new NanoModelException(
-          "desc_act orders columns by calibration data, which method " + method + " does not use: leave it off");
+          "desc_act orders columns by calibration data, which method "
+              + method
+              + " does not use: leave it off");
     }
   }
 
@@ -55,27 +64,35 @@ public record QuantizeConfig(
     }
     if (groupSize != -1 && (groupSize < 1 || groupSize > Integer.MAX_VALUE)) {
       throw new NanoModelException(
-          at + "group_size " + groupSize + ": expected -1 (whole row) or a positive number, 16 to 128 as a rule");
+          at
+              + "group_size "
+              + groupSize
+              + ": expected -1 (whole row) or a positive number, 16 to 128 as a rule");
     }
     if (!sym && format == Format.GPTQ) {
       throw new NanoModelException(
           at
-              + "asymmetric weights cannot be written in format gptq, which stores each zero minus one:"
-              + " a zero of 0 would be misread by other programs; use format gptq_v2");
+              + "asymmetric weights cannot be written in format gptq, which stores each zero minus"
+              + " one: a zero of 0 would be misread by other programs; use format gptq_v2");
     }
   }
 
-  /** What holds for one module after overrides: refused, naming the module, where it cannot be written. */
+  /**
+   * What holds for one module after overrides: refused, naming the module, where it cannot be
+   * written.
+   */
   public Optional<ModuleScheme> scheme(String module) {
     var scheme = dynamic.apply(module, defaults());
-    scheme.ifPresent(
-        s -> {
-          checkScheme(module + ": ", s.bits(), s.groupSize(), s.sym(), format);
-          if (s.descAct()) {
-            throw new NanoModelException(
-                module + ": desc_act orders columns by calibration data, which method " + method + " does not use");
-          }
-        });
+    scheme.ifPresent(s -> {
+      checkScheme(module + ": ", s.bits(), s.groupSize(), s.sym(), format);
+      if (s.descAct()) {
+        throw new NanoModelException(
+            module
+                + ": desc_act orders columns by calibration data, which method "
+                + method
+                + " does not use");
+      }
+    });
     return scheme;
   }
 

@@ -18,7 +18,8 @@ import org.nanomodel.quantize.QuantizeListener;
 
 class NanoModelTest {
   private static final int[] PROMPT = {3, 14, 15, 9, 26};
-  private static final GenerateOptions EIGHT = GenerateOptions.builder().maxTokens(8).ignoreEnd(true).build();
+  private static final GenerateOptions EIGHT =
+      GenerateOptions.builder().maxTokens(8).ignoreEnd(true).build();
 
   @TempDir Path temp;
 
@@ -31,7 +32,8 @@ class NanoModelTest {
     Path model = tiny();
     List<Integer> ids;
     float[] logits;
-    try (var quantized = AutoNanoModel.load(model, QuantizeConfig.builder().bits(8).groupSize(32).build())) {
+    try (var quantized =
+        AutoNanoModel.load(model, QuantizeConfig.builder().bits(8).groupSize(32).build())) {
       float[] before = quantized.logits(PROMPT).toFloats();
       var result = quantized.quantize();
       assertThat(result.modules()).hasSize(14);
@@ -39,7 +41,8 @@ class NanoModelTest {
       assertThat(logits).isNotEqualTo(before).hasSameSizeAs(before);
       ids = quantized.generate(PROMPT, EIGHT).ids();
       quantized.save(temp.resolve("saved"));
-      assertThatThrownBy(() -> quantized.save(temp.resolve("saved"))).hasMessageContaining("not empty");
+      assertThatThrownBy(() -> quantized.save(temp.resolve("saved")))
+          .hasMessageContaining("not empty");
       assertThatThrownBy(quantized::quantize).hasMessageContaining("quantized already");
     }
     try (var loaded = AutoNanoModel.load(temp.resolve("saved"))) {
@@ -71,7 +74,8 @@ class NanoModelTest {
   @Test
   void quantizesStraightIntoTheOutput() throws IOException {
     try (var model = AutoNanoModel.load(tiny(), QuantizeConfig.builder().groupSize(32).build())) {
-      assertThatThrownBy(() -> model.save(temp.resolve("early"))).hasMessageContaining("not quantized yet");
+      assertThatThrownBy(() -> model.save(temp.resolve("early")))
+          .hasMessageContaining("not quantized yet");
       model.quantize(null, temp.resolve("out"), QuantizeListener.NONE);
       assertThat(model.directory().path()).isEqualTo(temp.resolve("out"));
       assertThat(model.generate(PROMPT, EIGHT).ids()).hasSize(8);
@@ -85,7 +89,8 @@ class NanoModelTest {
   @Test
   void measuresPerplexity() throws IOException {
     try (var model = AutoNanoModel.load(tiny())) {
-      var data = TextData.ofIds("ids", List.of(new int[] {1, 2, 3, 4, 5, 6, 7, 8}), DataOptions.ALL);
+      var data =
+          TextData.ofIds("ids", List.of(new int[] {1, 2, 3, 4, 5, 6, 7, 8}), DataOptions.ALL);
       var result = model.perplexity(data, PerplexityOptions.rows());
       assertThat(result.tokens()).isEqualTo(7);
       assertThat(result.ppl()).isBetween(1.0, 10.0 * TinyModel.VOCAB);
@@ -98,8 +103,10 @@ class NanoModelTest {
     model.close();
     model.close();
     assertThatThrownBy(() -> model.logits(PROMPT)).isInstanceOf(IllegalStateException.class);
-    assertThatThrownBy(() -> model.generate(PROMPT, EIGHT)).isInstanceOf(IllegalStateException.class);
-    assertThatThrownBy(() -> model.save(temp.resolve("x"))).isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(() -> model.generate(PROMPT, EIGHT))
+        .isInstanceOf(IllegalStateException.class);
+    assertThatThrownBy(() -> model.save(temp.resolve("x")))
+        .isInstanceOf(IllegalStateException.class);
     assertThatThrownBy(model::config).isInstanceOf(IllegalStateException.class);
   }
 
@@ -113,7 +120,8 @@ class NanoModelTest {
   @Test
   void theBundledModelIsFoundByNameAndTellsAStory() {
     Path bundled = SharedData.root().resolve("data/models/stories-qwen3");
-    org.junit.jupiter.api.Assumptions.assumeTrue(Files.exists(bundled), "skipped: the bundled model is absent");
+    org.junit.jupiter.api.Assumptions.assumeTrue(
+        Files.exists(bundled), "skipped: the bundled model is absent");
     try (var model = AutoNanoModel.load("stories-qwen3", QuantizeConfig.builder().build())) {
       String prompt = "Once upon a time";
       String before = model.generate(prompt, GenerateOptions.builder().maxTokens(12).build());
@@ -121,7 +129,8 @@ class NanoModelTest {
       String after = model.generate(prompt, GenerateOptions.builder().maxTokens(12).build());
       assertThat(before).startsWith(", there was");
       assertThat(after).startsWith(", there was");
-      assertThat(model.generate(prompt, GenerateOptions.builder().stop(List.of("there")).build())).isEqualTo(", ");
+      assertThat(model.generate(prompt, GenerateOptions.builder().stop(List.of("there")).build()))
+          .isEqualTo(", ");
     }
   }
 }

@@ -10,6 +10,8 @@ class VersionTest {
   @Test
   void isThatOfTheBuild() throws IOException {
     String pom = Files.readString(SharedData.root().resolve("pom.xml"));
-    assertThat(pom).contains("<artifactId>nanomodel</artifactId>\n  <version>" + Version.NUMBER + "</version>");
+    assertThat(pom)
+        .contains(
+            "<artifactId>nanomodel</artifactId>\n  <version>" + Version.NUMBER + "</version>");
   }
 }

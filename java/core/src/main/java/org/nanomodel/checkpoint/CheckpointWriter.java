@@ -2,8 +2,8 @@ package org.nanomodel.checkpoint;
 
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.nio.channels.WritableByteChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -11,6 +11,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.BooleanSupplier;
+import java.util.function.Supplier;
 import org.nanomodel.CancelledException;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.safetensors.SafetensorsException;
@@ -19,12 +20,15 @@ import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.safetensors.TensorSpec;
 
 /**
- * Writes a whole checkpoint: weights, tokenizer files of the source, quantize_config.json, config.json. One tensor is in
- * memory at a time. config.json comes last, so that a directory that has it is complete.
+ * Writes a whole checkpoint: weights, tokenizer files of the source, quantize_config.json,
+ * config.json. One tensor is in memory at a time. config.json comes last, so that a directory that
+ * has it is complete.
  */
 public final class CheckpointWriter {
   /** Above this, the weights are cut into shards. */
   public static final long DEFAULT_SHARD_BYTES = 5_000_000_000L;
+
+  private static final long PIECE_BYTES = 8L << 20;
 
   /** What stands beside the weights of a model and belongs to it whatever their format. */
   private static final List<String> SIDE_FILES =
@@ -45,18 +49,22 @@ public final class CheckpointWriter {
           "LICENSE.txt",
           "NOTICE");
 
-  /** A tensor's data, made when its turn comes; memory from {@code scratch} lives until it is written. */
+  /** Writes a tensor's bytes when its turn comes. */
   public interface Content {
-    MemorySegment read(Arena scratch);
+    void writeTo(WritableByteChannel out) throws IOException;
   }
 
   /** A tensor to be. */
   public record Entry(TensorSpec spec, Content content) {
+    /** A tensor whose bytes are at hand, or mapped. */
+    public static Entry of(TensorSpec spec, Supplier<MemorySegment> bytes) {
+      return new Entry(spec, out -> writeInPieces(bytes.get(), out));
+    }
+
     /** A tensor copied from the source as it is. */
     public static Entry copy(ModelDirectory source, TensorInfo tensor) {
-      return new Entry(
-          new TensorSpec(tensor.name(), tensor.dtype(), tensor.shape()),
-          scratch -> source.bytes(tensor.name()));
+      var spec = new TensorSpec(tensor.name(), tensor.dtype(), tensor.shape());
+      return of(spec, () -> source.bytes(tensor.name()));
     }
   }
 
@@ -99,15 +107,28 @@ public final class CheckpointWriter {
         if (cancelled.getAsBoolean()) {
           throw new CancelledException("cancelled while writing " + directory);
         }
-        try (var scratch = Arena.ofConfined()) {
-          writer.put(entry.spec().name(), entry.content().read(scratch));
-        }
+        writer.put(entry.spec().name(), entry.content()::writeTo);
       }
       writer.finish();
     } catch (SafetensorsException e) {
       throw new NanoModelException(e.getMessage(), e);
     }
     return plan.stream().mapToLong(TensorSpec::byteSize).sum();
+  }
+
+  /**
+   * Gives the pages of a mapped source back piece by piece, so that a large tensor is never
+   * resident as a whole.
+   */
+  static void writeInPieces(MemorySegment data, WritableByteChannel out) throws IOException {
+    for (long at = 0; at < data.byteSize(); at += PIECE_BYTES) {
+      MemorySegment piece = data.asSlice(at, Math.min(PIECE_BYTES, data.byteSize() - at));
+      var buffer = piece.asByteBuffer();
+      while (buffer.hasRemaining()) {
+        out.write(buffer);
+      }
+      MappedPages.release(piece);
+    }
   }
 
   /** The files of a model directory that go with the model into every format. */

@@ -16,7 +16,10 @@ import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.concurrent.ThreadLocalRandom;
 
-/** Files that are either whole or not there, also after a power cut: temporary name, fsync, rename, fsync of the folder. */
+/**
+ * Files that are either whole or not there, also after a power cut: temporary name, fsync, rename,
+ * fsync of the folder.
+ */
 public final class DurableFiles {
   private static final int CHUNK = 1 << 20;
 
@@ -137,7 +140,8 @@ public final class DurableFiles {
   /** The IOException of a file, as one line that names it. */
   public static UncheckedIOException failed(String what, Path file, IOException e) {
     return new UncheckedIOException(
-        "cannot " + what + " " + file + ": " + e.getClass().getSimpleName() + " " + e.getMessage(), e);
+        "cannot " + what + " " + file + ": " + e.getClass().getSimpleName() + " " + e.getMessage(),
+        e);
   }
 
   private static void deleteQuietly(Path file) {

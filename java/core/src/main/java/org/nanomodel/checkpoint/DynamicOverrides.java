@@ -12,11 +12,13 @@ import java.util.regex.PatternSyntaxException;
 import org.nanomodel.BadModelException;
 
 /**
- * The {@code dynamic} object of a quantization config: regular expressions over module paths, each with what differs for
- * the modules it matches. A key is matched from the start of the path but need not reach its end; {@code -:} before it
- * means "leave in float", {@code +:} or nothing "quantize with these values". The {@code -:} keys are asked first, then
- * the others in the order of the file; the first that matches decides, even about fields it does not name. This is how
- * GPTQModel reads them, and vLLM, which however asks with the names of its fused modules ({@code qkv_proj}).
+ * The {@code dynamic} object of a quantization config: regular expressions over module paths, each
+ * with what differs for the modules it matches. A key is matched from the start of the path but
+ * need not reach its end; {@code -:} before it means "leave in float", {@code +:} or nothing
+ * "quantize with these values". The {@code -:} keys are asked first, then the others in the order
+ * of the file; the first that matches decides, even about fields it does not name. This is how
+ * GPTQModel reads them, and vLLM, which however asks with the names of its fused modules ({@code
+ * qkv_proj}).
  */
 public final class DynamicOverrides {
   public static final DynamicOverrides NONE = new DynamicOverrides(List.of(), JsonFile.object());
@@ -86,7 +88,10 @@ public final class DynamicOverrides {
     return rules.isEmpty();
   }
 
-  /** What holds for a module: the defaults with its overrides, or empty when a {@code -:} key leaves it in float. */
+  /**
+   * What holds for a module: the defaults with its overrides, or empty when a {@code -:} key leaves
+   * it in float.
+   */
   public Optional<ModuleScheme> apply(String module, ModuleScheme defaults) {
     Optional<Rule> rule = match(module);
     if (rule.isEmpty()) {
@@ -126,7 +131,10 @@ public final class DynamicOverrides {
       return rule.pattern().matcher(new Counted(module, new long[] {MAX_STEPS})).lookingAt();
     } catch (StepsExceeded | StackOverflowError e) {
       throw new BadModelException(
-          "dynamic[\"" + rule.key() + "\"]: the regular expression does not come to an end on " + module);
+          "dynamic[\""
+              + rule.key()
+              + "\"]: the regular expression does not come to an end on "
+              + module);
     }
   }
 

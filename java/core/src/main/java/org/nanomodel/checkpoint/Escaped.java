@@ -10,14 +10,13 @@ final class Escaped {
     var out = new StringBuilder("'");
     text.codePoints()
         .limit(MAX)
-        .forEach(
-            c -> {
-              if (Character.isISOControl(c) || Character.getType(c) == Character.FORMAT) {
-                out.append(String.format("\\u%04x", c));
-              } else {
-                out.appendCodePoint(c);
-              }
-            });
+        .forEach(c -> {
+          if (Character.isISOControl(c) || Character.getType(c) == Character.FORMAT) {
+            out.append(String.format("\\u%04x", c));
+          } else {
+            out.appendCodePoint(c);
+          }
+        });
     return out.append(text.length() > MAX ? "...'" : "'").toString();
   }
 }

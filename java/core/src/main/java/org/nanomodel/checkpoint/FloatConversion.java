@@ -1,8 +1,10 @@
 package org.nanomodel.checkpoint;
 
+import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.nio.channels.WritableByteChannel;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
@@ -12,7 +14,6 @@ import java.util.Set;
 import java.util.function.BooleanSupplier;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.ops.Engine;
-import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.safetensors.DType;
@@ -22,13 +23,15 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Any checkpoint to plain floats: integer weights become {@code s * (q - z)}, one float32 multiplication, then rounded
- * once to the type asked for; other floats are converted; what is no float is copied. Tensor by tensor, whatever the
- * size of the model.
+ * Any checkpoint to plain floats: integer weights become {@code s * (q - z)}, one float32
+ * multiplication, then rounded once to the type asked for; other floats are converted; what is no
+ * float is copied. Tensor by tensor, whatever the size of the model.
  */
 public final class FloatConversion {
-  private static final List<DataType> TARGETS =
-      List.of(DataType.F32, DataType.F16, DataType.BF16);
+  private static final List<DataType> TARGETS = List.of(DataType.F32, DataType.F16, DataType.BF16);
+
+  /** Elements that are converted at a time. */
+  private static final long PIECE = 4L << 20;
 
   /**
    * What was done.
@@ -56,7 +59,10 @@ public final class FloatConversion {
     return TARGETS.contains(type);
   }
 
-  /** Converts {@code source} into a new directory; something else there is refused unless {@code overwrite}. */
+  /**
+   * Converts {@code source} into a new directory; something else there is refused unless {@code
+   * overwrite}.
+   */
   public static Result convert(
       ModelDirectory source,
       Engine engine,
@@ -82,7 +88,8 @@ public final class FloatConversion {
     var config = source.configJson();
     config.remove("quantization_config");
     config.remove("quantization");
-    config.put(config.has("torch_dtype") && !config.has("dtype") ? "torch_dtype" : "dtype", torchName(to));
+    config.put(
+        config.has("torch_dtype") && !config.has("dtype") ? "torch_dtype" : "dtype", torchName(to));
     Path staging = target.temporary();
     try {
       long bytes =
@@ -124,15 +131,15 @@ public final class FloatConversion {
     var spec = new TensorSpec(module + ".weight", DType.valueOf(to.name()), n, k);
     return new CheckpointWriter.Entry(
         spec,
-        scratch ->
-            switch (source.linear(scratch, module)) {
-              case QuantizedWeight q -> {
-                Tensor f32 = Tensor.allocate(scratch, DataType.F32, n, k);
-                ops.dequantize(f32, q);
-                yield rounded(scratch, f32).segment();
-              }
-              case FloatWeight f -> throw new IllegalStateException(module + " is float");
-            });
+        out -> {
+          try (var scratch = Arena.ofConfined()) {
+            var quantized = (QuantizedWeight) source.linear(scratch, module);
+            Tensor f32 = Tensor.allocate(scratch, DataType.F32, n, k);
+            ops.dequantize(f32, quantized);
+            source.release(module + ".qweight");
+            writeRounded(f32, out);
+          }
+        });
   }
 
   private CheckpointWriter.Entry converted(TensorInfo tensor) {
@@ -141,41 +148,55 @@ public final class FloatConversion {
       return CheckpointWriter.Entry.copy(source, tensor);
     }
     var spec = new TensorSpec(tensor.name(), DType.valueOf(to.name()), tensor.shape());
-    return new CheckpointWriter.Entry(
-        spec, scratch -> rounded(scratch, StoredTensors.aligned(scratch, source.tensor(tensor.name()))).segment());
+    return new CheckpointWriter.Entry(spec, out -> writeRounded(source.tensor(tensor.name()), out));
   }
 
-  /** The tensor in the type asked for; notes whether every value is exact in it. */
+  /**
+   * Writes a tensor in the type asked for, piece by piece; notes whether every value is exact in
+   * it.
+   */
+  private void writeRounded(Tensor tensor, WritableByteChannel out) throws IOException {
+    long bytes = tensor.type().bytes();
+    for (long at = 0; at < tensor.count(); at += PIECE) {
+      long n = Math.min(PIECE, tensor.count() - at);
+      try (var scratch = Arena.ofConfined()) {
+        MemorySegment stored = tensor.segment().asSlice(at * bytes, n * bytes);
+        Tensor in = StoredTensors.aligned(scratch, Tensor.of(tensor.type(), stored, n));
+        CheckpointWriter.writeInPieces(rounded(scratch, in).segment(), out);
+        MappedPages.release(stored);
+      }
+    }
+  }
+
   private Tensor rounded(Arena scratch, Tensor in) {
     if (in.type() == to) {
       return in;
     }
-    Tensor out = Tensor.allocate(scratch, to, in.shape());
+    Tensor out = Tensor.allocate(scratch, to, in.count());
     ops.convert(out, in);
     lossless = lossless && isExact(scratch, in, out);
     return out;
   }
 
   private boolean isExact(Arena scratch, Tensor in, Tensor out) {
-    if (in.type() == DataType.F64) {
-      Tensor f32 = widened(scratch, out);
-      for (long i = 0; i < in.count(); i++) {
-        double d = in.segment().get(ValueLayout.JAVA_DOUBLE_UNALIGNED, 8 * i);
-        if (d != f32.segment().get(ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * i)) {
-          return false;
-        }
-      }
-      return true;
+    MemorySegment back = widened(scratch, out).segment();
+    if (in.type() != DataType.F64) {
+      return widened(scratch, in).segment().mismatch(back) == -1;
     }
-    MemorySegment before = widened(scratch, in).segment();
-    return before.mismatch(widened(scratch, out).segment()) == -1;
+    for (long i = 0; i < in.count(); i++) {
+      double d = in.segment().get(ValueLayout.JAVA_DOUBLE_UNALIGNED, 8 * i);
+      if (d != back.get(ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * i)) {
+        return false;
+      }
+    }
+    return true;
   }
 
   private Tensor widened(Arena scratch, Tensor t) {
     if (t.type() == DataType.F32) {
       return t;
     }
-    Tensor f32 = Tensor.allocate(scratch, DataType.F32, t.shape());
+    Tensor f32 = Tensor.allocate(scratch, DataType.F32, t.count());
     ops.convert(f32, t);
     return f32;
   }

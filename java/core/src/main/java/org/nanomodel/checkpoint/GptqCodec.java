@@ -21,9 +21,10 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * The tensors of a module in the GPTQ layout: qweight I32 [ceil(K*bits/32), N], qzeros I32 [G, ceil(N*bits/32)], scales
- * [G, N], g_idx I32 [K], and back to codes. W[n,k] = scales[g,n] * (codes[n,k] - zeros[g,n]), g = g_idx[k]. Packing
- * itself is native; here are names, shapes, and the mistakes of other programs.
+ * The tensors of a module in the GPTQ layout: qweight I32 [ceil(K*bits/32), N], qzeros I32 [G,
+ * ceil(N*bits/32)], scales [G, N], g_idx I32 [K], and back to codes. W[n,k] = scales[g,n] *
+ * (codes[n,k] - zeros[g,n]), g = g_idx[k]. Packing itself is native; here are names, shapes, and
+ * the mistakes of other programs.
  */
 public final class GptqCodec {
   private static final List<DataType> SCALE_TYPES = List.of(F16, BF16, F32);
@@ -67,7 +68,9 @@ public final class GptqCodec {
     for (long i = 0; i < f32.count(); i++) {
       if (!Float.isFinite(f32.segment().get(FLOAT, 4 * i))) {
         throw new NanoModelException(
-            "module " + module + ": a scale is beyond 65504, the range of the float16 that GPTQ checkpoints hold;"
+            "module "
+                + module
+                + ": a scale is beyond 65504, the range of the float16 that GPTQ checkpoints hold;"
                 + " its weights are too large to quantize");
       }
     }
@@ -82,7 +85,10 @@ public final class GptqCodec {
     return gIdx;
   }
 
-  /** Reads a module; contradictions between its tensors and the config are a {@link BadModelException}. */
+  /**
+   * Reads a module; contradictions between its tensors and the config are a {@link
+   * BadModelException}.
+   */
   static QuantizedWeight read(
       Arena arena, Ops ops, StoredTensors stored, QuantizationConfig config, String module) {
     ModuleScheme scheme = scheme(stored, config, module);
@@ -110,7 +116,8 @@ public final class GptqCodec {
               + " of "
               + config.source());
     }
-    Tensor qzeros = stored.tensor(module + ".qzeros", List.of(I32), groups, words(n, scheme.bits()));
+    Tensor qzeros =
+        stored.tensor(module + ".qzeros", List.of(I32), groups, words(n, scheme.bits()));
     MemorySegment order =
         gIdx.map(t -> order(arena, stored, module, t, scheme.groupOf(k), groups)).orElse(null);
     var w = QuantizedWeight.allocate(arena, scheme.bits(), n, k, scheme.groupOf(k), order);
@@ -123,16 +130,18 @@ public final class GptqCodec {
       StoredTensors stored, QuantizationConfig config, String module) {
     return config
         .scheme(module)
-        .orElseThrow(
-            () ->
-                new BadModelException(
-                    stored.where(module + ".qweight")
-                        + " is quantized, but dynamic in "
-                        + config.source()
-                        + " says that it is not"));
+        .orElseThrow(() ->
+            new BadModelException(
+                stored.where(module + ".qweight")
+                    + " is quantized, but dynamic in "
+                    + config.source()
+                    + " says that it is not"));
   }
 
-  /** K of a module: the length of g_idx, which this version always writes, else by {@link #rowLength}. */
+  /**
+   * K of a module: the length of g_idx, which this version always writes, else by {@link
+   * #rowLength}.
+   */
   static long columns(StoredTensors stored, QuantizationConfig config, String module) {
     if (stored.has(module + ".g_idx")) {
       return stored.tensor(module + ".g_idx", List.of(I32), -1).count();
@@ -181,8 +190,9 @@ public final class GptqCodec {
   }
 
   /**
-   * The column order, or null for k / group_size. Every group must have its full number of columns: kernels sort the
-   * columns and count groups off. All zeros with several groups is some writers' way to say that there is no order.
+   * The column order, or null for k / group_size. Every group must have its full number of columns:
+   * kernels sort the columns and count groups off. All zeros with several groups is some writers'
+   * way to say that there is no order.
    */
   private static MemorySegment order(
       Arena arena, StoredTensors stored, String module, Tensor gIdx, long groupSize, long groups) {
@@ -194,7 +204,13 @@ public final class GptqCodec {
       int g = gIdx.segment().get(INT, 4 * i);
       if (g < 0 || g >= groups) {
         throw new BadModelException(
-            stored.where(module + ".g_idx") + " element " + i + " is " + g + ", expected 0.." + (groups - 1));
+            stored.where(module + ".g_idx")
+                + " element "
+                + i
+                + " is "
+                + g
+                + ", expected 0.."
+                + (groups - 1));
       }
       columns[g]++;
       trivial &= g == i / groupSize;

@@ -1,9 +1,9 @@
 package org.nanomodel.checkpoint;
 
+import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
 import com.fasterxml.jackson.core.StreamReadConstraints;
 import com.fasterxml.jackson.core.StreamReadFeature;
-import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.json.JsonReadFeature;
 import com.fasterxml.jackson.core.json.JsonWriteFeature;
 import com.fasterxml.jackson.core.util.DefaultIndenter;
@@ -22,8 +22,9 @@ import java.util.Optional;
 import org.nanomodel.BadModelException;
 
 /**
- * The small JSON files of a checkpoint. They come from strangers, so size, depth and duplicate keys are limited before
- * anything is believed; numbers keep the digits they were written with, so that a copied config.json keeps its values.
+ * The small JSON files of a checkpoint. They come from strangers, so size, depth and duplicate keys
+ * are limited before anything is believed; numbers keep the digits they were written with, so that
+ * a copied config.json keeps its values.
  */
 public final class JsonFile {
   /** Far above any config.json seen; tokenizers are not read here. */
@@ -53,7 +54,9 @@ public final class JsonFile {
     try {
       if (!Files.isRegularFile(file)) {
         throw new BadModelException(
-            file + ": expected a JSON file, got " + (Files.exists(file) ? "something else" : "none"));
+            file
+                + ": expected a JSON file, got "
+                + (Files.exists(file) ? "something else" : "none"));
       }
       if (Files.size(file) > MAX_BYTES) {
         throw new BadModelException(
@@ -73,7 +76,8 @@ public final class JsonFile {
   /** The object in {@code bytes}; {@code where} names them in errors. */
   static ObjectNode parse(byte[] bytes, String where) {
     if (bytes.length >= 3 && bytes[0] == (byte) 0xef && bytes[1] == (byte) 0xbb) {
-      throw new BadModelException(where + ": starts with a byte order mark, expected plain UTF-8 JSON");
+      throw new BadModelException(
+          where + ": starts with a byte order mark, expected plain UTF-8 JSON");
     }
     try {
       if (MAPPER.readTree(bytes) instanceof ObjectNode object) {
@@ -97,7 +101,10 @@ public final class JsonFile {
     return MAPPER.createObjectNode();
   }
 
-  /** Two spaces of indentation and no newline at the end, as the ecosystem's tools write these files. */
+  /**
+   * Two spaces of indentation and no newline at the end, as the ecosystem's tools write these
+   * files.
+   */
   public static String print(JsonNode node) {
     try {
       return MAPPER.writer(PRINTER).writeValueAsString(node);

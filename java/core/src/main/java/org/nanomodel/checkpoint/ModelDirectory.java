@@ -21,15 +21,20 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * A model as a directory holds it: config.json, safetensors files, and what they say about quantization. Files are
- * mapped; nothing is read before it is asked for. Segments it lends live until {@link #close}.
+ * A model as a directory holds it: config.json, safetensors files, and what they say about
+ * quantization. Files are mapped; nothing is read before it is asked for. Segments it lends live
+ * until {@link #close}.
  */
 public final class ModelDirectory implements Weights, AutoCloseable {
-  private static final List<DataType> PACKABLE =
-      List.of(DataType.F32, DataType.F16, DataType.BF16);
+  private static final List<DataType> PACKABLE = List.of(DataType.F32, DataType.F16, DataType.BF16);
   private static final List<DataType> FLOATS =
       List.of(
-          DataType.F32, DataType.F16, DataType.BF16, DataType.F64, DataType.F8_E4M3, DataType.F8_E5M2);
+          DataType.F32,
+          DataType.F16,
+          DataType.BF16,
+          DataType.F64,
+          DataType.F8_E4M3,
+          DataType.F8_E5M2);
 
   private final Path path;
   private final ObjectNode configJson;
@@ -52,7 +57,10 @@ public final class ModelDirectory implements Weights, AutoCloseable {
     return open(directory, null);
   }
 
-  /** Opens a directory whose integer weights are decoded by {@code engine}, which stays the caller's. */
+  /**
+   * Opens a directory whose integer weights are decoded by {@code engine}, which stays the
+   * caller's.
+   */
   public static ModelDirectory open(Path directory, Engine engine) {
     if (!Files.isDirectory(directory)) {
       throw new BadModelException(
@@ -77,7 +85,8 @@ public final class ModelDirectory implements Weights, AutoCloseable {
         if (name.endsWith(".bin") && name.startsWith("pytorch_model") || name.endsWith(".gguf")) {
           throw new UnsupportedModelException(
               directory.resolve(name)
-                  + ": this version reads safetensors files only; convert the model to safetensors first");
+                  + ": this version reads safetensors files only; convert the model to safetensors"
+                  + " first");
         }
       }
     } catch (IOException e) {
@@ -129,6 +138,14 @@ public final class ModelDirectory implements Weights, AutoCloseable {
     return stored.bytes(tensor);
   }
 
+  /**
+   * Gives the memory that a tensor's file pages take back to the system; they are read again when
+   * needed.
+   */
+  public void release(String tensor) {
+    MappedPages.release(stored.bytes(tensor));
+  }
+
   /** The names of the modules whose weights are integers, in the order of the files. */
   public List<String> quantizedModules() {
     String suffix = ".qweight";
@@ -171,12 +188,11 @@ public final class ModelDirectory implements Weights, AutoCloseable {
 
   private WeightData quantized(Arena arena, String module) {
     var config =
-        quantization.orElseThrow(
-            () ->
-                new BadModelException(
-                    stored.where(module + ".qweight")
-                        + " is quantized, but there is neither quantize_config.json nor a quantization_config"
-                        + " in config.json to say how"));
+        quantization.orElseThrow(() ->
+            new BadModelException(
+                stored.where(module + ".qweight")
+                    + " is quantized, but there is neither quantize_config.json nor a"
+                    + " quantization_config in config.json to say how"));
     config.requireReadable();
     return GptqCodec.read(arena, ops(), stored, config, module);
   }
@@ -185,7 +201,9 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   public Optional<MemorySegment> bias(Arena arena, String module) {
     return stored
         .find(module + ".bias", FLOATS, -1)
-        .map(t -> (t.type() == DataType.F32 ? StoredTensors.aligned(arena, t) : toF32(arena, t)).segment());
+        .map(t ->
+            (t.type() == DataType.F32 ? StoredTensors.aligned(arena, t) : toF32(arena, t))
+                .segment());
   }
 
   private Tensor toF32(Arena arena, Tensor t) {

@@ -8,7 +8,8 @@ import org.nanomodel.safetensors.TensorInfo;
 /**
  * What a checkpoint weighs, by its headers.
  *
- * @param parameters weights of the model, each integer weight counted as one; scales, zeros and g_idx are none
+ * @param parameters weights of the model, each integer weight counted as one; scales, zeros and
+ *     g_idx are none
  * @param bytes of all tensors
  * @param quantizedParameters those that are held as integers
  * @param quantizedBytes of qweight, qzeros, scales and g_idx
@@ -27,7 +28,9 @@ public record ModelSize(
       bytes += tensor.byteSize();
       int dot = tensor.name().lastIndexOf('.');
       String part = tensor.name().substring(dot + 1);
-      if (dot < 0 || !PARTS.contains(part) || !quantized.contains(tensor.name().substring(0, dot))) {
+      if (dot < 0
+          || !PARTS.contains(part)
+          || !quantized.contains(tensor.name().substring(0, dot))) {
         parameters += tensor.elements();
         continue;
       }
@@ -50,7 +53,10 @@ public record ModelSize(
     return qweight.byteSize() * 8 / Math.max(1, bits);
   }
 
-  /** Bits per weight over the integer weights, with their scales, zeros and g_idx; of a float model, over all. */
+  /**
+   * Bits per weight over the integer weights, with their scales, zeros and g_idx; of a float model,
+   * over all.
+   */
   public double bpw() {
     return quantizedParameters == 0 ? bpwModel() : 8.0 * quantizedBytes / quantizedParameters;
   }

@@ -13,8 +13,9 @@ import java.util.concurrent.ThreadLocalRandom;
 import org.nanomodel.NanoModelException;
 
 /**
- * Where a checkpoint is to appear. It is written under another name beside it and renamed when it is whole. In a
- * directory that is in use already, only the files of a checkpoint are replaced, config.json last.
+ * Where a checkpoint is to appear. It is written under another name beside it and renamed when it
+ * is whole. In a directory that is in use already, only the files of a checkpoint are replaced,
+ * config.json last.
  */
 public final class OutputDirectory {
   private final Path path;
@@ -27,10 +28,12 @@ public final class OutputDirectory {
   public static OutputDirectory of(Path output, ModelDirectory source) {
     Path absolute = output.toAbsolutePath().normalize();
     if (absolute.getParent() == null) {
-      throw new NanoModelException("output " + output + " is a root directory: name a directory in it");
+      throw new NanoModelException(
+          "output " + output + " is a root directory: name a directory in it");
     }
     if (Files.exists(absolute) && !Files.isDirectory(absolute)) {
-      throw new NanoModelException("output " + output + " is a file: expected a directory to be made");
+      throw new NanoModelException(
+          "output " + output + " is a file: expected a directory to be made");
     }
     Path real = real(absolute);
     if (real.equals(real(source.path()))) {
@@ -79,11 +82,15 @@ public final class OutputDirectory {
   public void requireFree() {
     if (isOccupied()) {
       throw new NanoModelException(
-          "output " + path + " is not empty: choose another directory, or allow it to be overwritten");
+          "output "
+              + path
+              + " is not empty: choose another directory, or allow it to be overwritten");
     }
   }
 
-  /** Makes the directory above the output, and checks that the disk has room for so many bytes more. */
+  /**
+   * Makes the directory above the output, and checks that the disk has room for so many bytes more.
+   */
   public void requireSpace(long bytes) {
     try {
       Files.createDirectories(path.getParent());
@@ -93,7 +100,13 @@ public final class OutputDirectory {
       long usable = Files.getFileStore(path.getParent()).getUsableSpace();
       if (usable > 0 && usable < bytes) { // some network file systems say 0
         throw new NanoModelException(
-            "disk of " + path.getParent() + " has " + usable + " bytes free, " + bytes + " are needed");
+            "disk of "
+                + path.getParent()
+                + " has "
+                + usable
+                + " bytes free, "
+                + bytes
+                + " are needed");
       }
     } catch (IOException e) {
       throw DurableFiles.failed("create", path.getParent(), e);
@@ -138,12 +151,15 @@ public final class OutputDirectory {
     DurableFiles.forceFolder(path);
     List<Path> files;
     try (var list = Files.list(complete)) {
-      files = list.sorted(Comparator.comparing(OutputDirectory::isConfig).thenComparing(p -> p)).toList();
+      files =
+          list.sorted(Comparator.comparing(OutputDirectory::isConfig).thenComparing(p -> p))
+              .toList();
     }
     for (Path file : files) {
       Path target = path.resolve(file.getFileName());
       try {
-        Files.move(file, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
+        Files.move(
+            file, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
       } catch (AtomicMoveNotSupportedException e) {
         DurableFiles.copy(file, target);
       }
@@ -170,17 +186,18 @@ public final class OutputDirectory {
   }
 
   private static boolean isWeights(String name) {
-    return name.startsWith("model") && (name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))
+    return name.startsWith("model")
+            && (name.endsWith(".safetensors") || name.endsWith(".safetensors.index.json"))
         || name.equals("quantize_config.json")
         || name.equals("quant_config.json")
-        || name.equals("quant_log.csv");
+        || name.equals("quant_log.csv")
+        || name.equals("quantize_job.json");
   }
 
   /** Names of temporary siblings are unlike those of other processes and earlier runs. */
   public Path temporary() {
     return beside(
         String.format(
-            ".tmp-%d-%08x",
-            ProcessHandle.current().pid(), ThreadLocalRandom.current().nextInt()));
+            ".tmp-%d-%08x", ProcessHandle.current().pid(), ThreadLocalRandom.current().nextInt()));
   }
 }

@@ -11,10 +11,10 @@ import org.nanomodel.BadModelException;
 import org.nanomodel.UnsupportedModelException;
 
 /**
- * What a checkpoint says about its quantization: one object that stands, equal, in {@code quantize_config.json} and
- * under {@code quantization_config} in {@code config.json}. Keys keep the ecosystem's names; older spellings are
- * understood. An object of a kind that this version cannot decode is held too, so that it can be shown; asking it for a
- * module's scheme is refused by name.
+ * What a checkpoint says about its quantization: one object that stands, equal, in {@code
+ * quantize_config.json} and under {@code quantization_config} in {@code config.json}. Keys keep the
+ * ecosystem's names; older spellings are understood. An object of a kind that this version cannot
+ * decode is held too, so that it can be shown; asking it for a module's scheme is refused by name.
  */
 public final class QuantizationConfig {
   /** The decodable kinds of {@code pack_dtype}. */
@@ -39,10 +39,12 @@ public final class QuantizationConfig {
     this.source = source;
     this.json = json;
     var fields = new Fields(source, json);
-    String named = json.has("symmetric") ? "nanoptq" : lower(fields.text("quant_method", "method").orElse(""));
+    String named =
+        json.has("symmetric") ? "nanoptq" : lower(fields.text("quant_method", "method").orElse(""));
     String format = lower(fields.text("checkpoint_format", "format", "version").orElse(""));
     boolean formatAsMethod = FORMATS_NAMED_AS_METHOD.contains(named);
-    this.method = named.isEmpty() ? (mlx ? "mlx" : guessMethod(json)) : formatAsMethod ? "gptq" : named;
+    this.method =
+        named.isEmpty() ? (mlx ? "mlx" : guessMethod(json)) : formatAsMethod ? "gptq" : named;
     this.format = format(format, formatAsMethod ? named : "", fields);
     this.packDtype = lower(fields.text("pack_dtype").orElse(PACK_DTYPE));
     this.lmHead = isGptq() && fields.bool("lm_head").orElse(false);
@@ -58,14 +60,15 @@ public final class QuantizationConfig {
   }
 
   /**
-   * Looks in {@code quantize_config.json}, {@code quant_config.json} and the {@code quantization_config} of {@code
-   * config.json}, in this order; empty for a float model.
+   * Looks in {@code quantize_config.json}, {@code quant_config.json} and the {@code
+   * quantization_config} of {@code config.json}, in this order; empty for a float model.
    */
   static Optional<QuantizationConfig> find(Path directory, ObjectNode config) {
     for (String name : List.of("quantize_config.json", "quant_config.json")) {
       var json = JsonFile.readIfPresent(directory.resolve(name));
       if (json.isPresent()) {
-        return Optional.of(new QuantizationConfig(json.get(), directory.resolve(name).toString(), false));
+        return Optional.of(
+            new QuantizationConfig(json.get(), directory.resolve(name).toString(), false));
       }
     }
     for (String key : List.of("quantization_config", "quantization")) { // the second is MLX's own
@@ -80,7 +83,10 @@ public final class QuantizationConfig {
     return Optional.empty();
   }
 
-  /** Files without a method: AutoAWQ's first ones and MLX's have keys of their own, the rest is AutoGPTQ. */
+  /**
+   * Files without a method: AutoAWQ's first ones and MLX's have keys of their own, the rest is
+   * AutoGPTQ.
+   */
   private static String guessMethod(ObjectNode json) {
     if (json.has("zero_point") || json.has("w_bit") || json.has("q_group_size")) {
       return "awq";
@@ -96,8 +102,7 @@ public final class QuantizationConfig {
   }
 
   private static ModuleScheme defaults(Fields fields) {
-    boolean sym =
-        fields.bool("sym").orElseGet(() -> !fields.bool("zero_point").orElse(false));
+    boolean sym = fields.bool("sym").orElseGet(() -> !fields.bool("zero_point").orElse(false));
     return new ModuleScheme(
         fields
             .bits("bits", "w_bit", "wbits")
@@ -121,7 +126,9 @@ public final class QuantizationConfig {
     return method.equals("gptq");
   }
 
-  /** {@code gptq}, {@code awq}, {@code compressed-tensors} ...: what the file says, in lower case. */
+  /**
+   * {@code gptq}, {@code awq}, {@code compressed-tensors} ...: what the file says, in lower case.
+   */
   public String method() {
     return method;
   }
@@ -177,15 +184,14 @@ public final class QuantizationConfig {
   /** Refuses, by name, what this version cannot decode. */
   public void requireReadable() {
     unsupported()
-        .ifPresent(
-            what -> {
-              throw new UnsupportedModelException(
-                  source
-                      + ": "
-                      + what
-                      + " is not supported; this version reads float models and quant_method gptq with"
-                      + " checkpoint_format gptq or gptq_v2 and pack_dtype int32");
-            });
+        .ifPresent(what -> {
+          throw new UnsupportedModelException(
+              source
+                  + ": "
+                  + what
+                  + " is not supported; this version reads float models and quant_method gptq with"
+                  + " checkpoint_format gptq or gptq_v2 and pack_dtype int32");
+        });
   }
 
   /** The object as the file has it, unknown keys included. */

@@ -14,7 +14,10 @@ import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-/** The tensors of a checkpoint as they lie in its files, borrowed; what does not fit is refused by file and name. */
+/**
+ * The tensors of a checkpoint as they lie in its files, borrowed; what does not fit is refused by
+ * file and name.
+ */
 final class StoredTensors implements AutoCloseable {
   private final SafetensorsModel files;
 
@@ -51,8 +54,8 @@ final class StoredTensors implements AutoCloseable {
   TensorInfo info(String name) {
     return files
         .find(name)
-        .orElseThrow(
-            () -> new BadModelException(files.path() + ": tensor " + Escaped.of(name) + " is missing"));
+        .orElseThrow(() ->
+            new BadModelException(files.path() + ": tensor " + Escaped.of(name) + " is missing"));
   }
 
   /** The bytes of a tensor of any type, valid until close. */
@@ -64,10 +67,9 @@ final class StoredTensors implements AutoCloseable {
   DataType type(String name) {
     TensorInfo info = info(name);
     return DataType.ofName(info.dtype().name())
-        .orElseThrow(
-            () ->
-                new UnsupportedModelException(
-                    where(name) + " has dtype " + info.dtype() + ", which this version does not read"));
+        .orElseThrow(() ->
+            new UnsupportedModelException(
+                where(name) + " has dtype " + info.dtype() + ", which this version does not read"));
   }
 
   /** A tensor that must have one of these types. */
@@ -99,10 +101,7 @@ final class StoredTensors implements AutoCloseable {
   }
 
   private static String shapeText(long[] shape) {
-    return Arrays.stream(shape)
-        .mapToObj(d -> d < 0 ? "*" : Long.toString(d))
-        .toList()
-        .toString();
+    return Arrays.stream(shape).mapToObj(d -> d < 0 ? "*" : Long.toString(d)).toList().toString();
   }
 
   /** File and tensor, for messages. */
@@ -110,7 +109,9 @@ final class StoredTensors implements AutoCloseable {
     return files.file(name).path() + ": tensor " + Escaped.of(name);
   }
 
-  /** The same tensor at an address that its elements like; old files hold some that are not aligned. */
+  /**
+   * The same tensor at an address that its elements like; old files hold some that are not aligned.
+   */
   static Tensor aligned(Arena arena, Tensor t) {
     if (t.segment().address() % t.type().bytes() == 0) {
       return t;

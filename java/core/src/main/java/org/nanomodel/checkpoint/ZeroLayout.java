@@ -8,10 +8,11 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * How the zeros of a GPTQ module are stored: exactly (v2), minus one lane by lane (v1), or v1 as GPTQModel converts it,
- * by subtracting a constant from each whole 32-bit word. The last equals v1 while no zero is 0; where one is, it borrows
- * from the lane above, and only adding the same constant gives the zeros back. Before 7.0 its three 3-bit constants were
- * in the wrong order, so that the words are no v1 at all; a symmetric checkpoint shows it by its words.
+ * How the zeros of a GPTQ module are stored: exactly (v2), minus one lane by lane (v1), or v1 as
+ * GPTQModel converts it, by subtracting a constant from each whole 32-bit word. The last equals v1
+ * while no zero is 0; where one is, it borrows from the lane above, and only adding the same
+ * constant gives the zeros back. Before 7.0 its three 3-bit constants were in the wrong order, so
+ * that the words are no v1 at all; a symmetric checkpoint shows it by its words.
  */
 record ZeroLayout(int zeroOffset, int[] wordConstants) {
   private static final int[] NONE = {};

@@ -22,7 +22,10 @@ import org.nanomodel.safetensors.SafetensorsFile;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.safetensors.TensorSpec;
 
-/** Puts the checkpoint together: the layers' tensors in the places of the float weights, all else as in the source. */
+/**
+ * Puts the checkpoint together: the layers' tensors in the places of the float weights, all else as
+ * in the source.
+ */
 final class Assembly {
   private final ModelDirectory source;
   private final QuantizeConfig config;
@@ -36,7 +39,8 @@ final class Assembly {
     this.job = job;
   }
 
-  void write(Fingerprint fingerprint, List<ModuleResult> results, long maxShardBytes, Cancel cancel) {
+  void write(
+      Fingerprint fingerprint, List<ModuleResult> results, long maxShardBytes, Cancel cancel) {
     var layers = new ArrayList<SafetensorsFile>();
     try {
       DurableFiles.deleteTree(job.staging());
@@ -82,15 +86,15 @@ final class Assembly {
       }
       SafetensorsFile file = files.get(tensor.name());
       for (TensorSpec spec : module.tensors()) {
-        entries.add(new Entry(spec, scratch -> file.segment(spec.name())));
+        entries.add(Entry.of(spec, () -> file.segment(spec.name())));
       }
     }
     return entries;
   }
 
   /**
-   * The object of quantize_config.json and config.json. Round to nearest names the method gptq, as GPTQModel does: that
-   * is how these tensors are read.
+   * The object of quantize_config.json and config.json. Round to nearest names the method gptq, as
+   * GPTQModel does: that is how these tensors are read.
    */
   private ObjectNode quantization() {
     var json = JsonFile.object();
@@ -120,7 +124,14 @@ final class Assembly {
           String.format(
               Locale.ROOT,
               "%d,%s,%.10f,%d,%.5f,%.3f,%d,%d%n",
-              r.layer(), r.name(), r.loss(), r.samples(), r.damp(), r.seconds(), r.bits(), r.groupSize()));
+              r.layer(),
+              r.name(),
+              r.loss(),
+              r.samples(),
+              r.damp(),
+              r.seconds(),
+              r.bits(),
+              r.groupSize()));
     }
     return csv.toString().replace(System.lineSeparator(), "\n");
   }

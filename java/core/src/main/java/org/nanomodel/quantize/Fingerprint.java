@@ -20,21 +20,24 @@ import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.DurableFiles;
 import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.ffi.generated.NanoModelH;
 
 /**
- * All that a job's result depends on. {@link #identity} tells it by content: sizes and hashes of the model's files (large
- * ones by their header and 256 samples), the config, this program's version, and the kernel tier, since wider units may
- * round differently. {@link #modified} holds the files' times, which guard a job under way but are no part of a finished
- * checkpoint.
+ * All that a job's result depends on. {@link #identity} tells it by content: sizes and hashes of
+ * the model's files (large ones by their header and 256 samples), the config, this program's
+ * version, and the kernel tier, since wider units may round differently. {@link #modified} holds
+ * the files' times, which guard a job under way but are no part of a finished checkpoint.
  */
 record Fingerprint(ObjectNode identity, ObjectNode modified) {
   private static final int SAMPLES = 256;
   private static final int SAMPLE_BYTES = 4096;
   private static final long MAX_HEADER = 100L << 20;
 
-  static Fingerprint of(ModelDirectory source, QuantizeConfig config, String tier, long shardBytes) {
+  static Fingerprint of(
+      ModelDirectory source, QuantizeConfig config, String tier, long shardBytes) {
     var identity = JsonFile.object();
     identity.put("version", Version.NUMBER);
+    identity.put("abi", NanoModelH.NM_ABI_MAJOR() + "." + NanoModelH.NM_ABI_MINOR());
     identity.put("tier", tier);
     identity.put("max_shard_bytes", shardBytes);
     identity.set("config", config.toJson());
@@ -55,11 +58,18 @@ record Fingerprint(ObjectNode identity, ObjectNode modified) {
   private static List<Path> filesOf(ModelDirectory source) {
     var files = new TreeSet<Path>(source.weightFiles());
     files.add(source.path().resolve("config.json"));
+    Path index = source.path().resolve("model.safetensors.index.json");
+    if (source.weightFiles().size() > 1 && Files.exists(index)) {
+      files.add(index);
+    }
     files.addAll(CheckpointWriter.sideFiles(source.path()));
     return new ArrayList<>(files);
   }
 
-  /** SHA-256 of a small file, or of the header of a large one and of samples spread evenly over the rest. */
+  /**
+   * SHA-256 of a small file, or of the header of a large one and of samples spread evenly over the
+   * rest.
+   */
   private static String sample(Path file) throws IOException {
     long size = Files.size(file);
     if (size <= (long) SAMPLES * SAMPLE_BYTES) {
@@ -100,7 +110,9 @@ record Fingerprint(ObjectNode identity, ObjectNode modified) {
     return json;
   }
 
-  /** What differs between a stored fingerprint and this one, as one phrase; empty when nothing does. */
+  /**
+   * What differs between a stored fingerprint and this one, as one phrase; empty when nothing does.
+   */
   Optional<String> differenceFrom(JsonNode stored) {
     return difference("", stored, toJson()).map(d -> d.replace("identity.", ""));
   }

@@ -16,7 +16,10 @@ import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.OutputDirectory;
 
-/** {@code quantize_job.json} in a checkpoint: which job made it and how it went, without paths and times. */
+/**
+ * {@code quantize_job.json} in a checkpoint: which job made it and how it went, without paths and
+ * times.
+ */
 record FinishedJob(ObjectNode json) {
   private static final String FILE = "quantize_job.json";
 
@@ -65,7 +68,8 @@ record FinishedJob(ObjectNode json) {
 
   /** Refuses an output where anything else lies; of another job it names what differs. */
   static void refuseOther(OutputDirectory output, Fingerprint fingerprint) {
-    var difference = read(output).flatMap(j -> fingerprint.differenceFromIdentity(j.json.path("identity")));
+    var difference =
+        read(output).flatMap(j -> fingerprint.differenceFromIdentity(j.json.path("identity")));
     if (difference.isPresent()) {
       throw new NanoModelException(
           "output "

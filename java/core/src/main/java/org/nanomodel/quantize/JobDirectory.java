@@ -25,9 +25,10 @@ import org.nanomodel.safetensors.TensorSpec;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * What a job under way keeps on the disk: {@code job.json}, the fingerprint; for each finished layer a safetensors file
- * and, written after it, a JSON file with its checksum and results; {@code lock}, held by the process at work and let go
- * by the system when that dies. A layer counts only if its checksum is right.
+ * What a job under way keeps on the disk: {@code job.json}, the fingerprint; for each finished
+ * layer a safetensors file and, written after it, a JSON file with its checksum and results; {@code
+ * lock}, held by the process at work and let go by the system when that dies. A layer counts only
+ * if its checksum is right.
  */
 final class JobDirectory implements AutoCloseable {
   private final Path path;
@@ -40,7 +41,10 @@ final class JobDirectory implements AutoCloseable {
     this.lock = lock;
   }
 
-  /** Makes or takes up a job; one of another fingerprint is refused, or begun anew with {@code restart}. */
+  /**
+   * Makes or takes up a job; one of another fingerprint is refused, or begun anew with {@code
+   * restart}.
+   */
   static JobDirectory open(Path path, Fingerprint fingerprint, boolean restart) {
     var job = locked(path);
     try {

@@ -11,7 +11,8 @@ import org.nanomodel.checkpoint.JsonFile;
  * @param name its path
  * @param bits of a code
  * @param groupSize as in the config; -1 = whole row
- * @param loss what the method makes small; for round to nearest the relative error |W - Wq| / |W| of the weights (Frobenius)
+ * @param loss what the method makes small; for round to nearest the relative error |W - Wq| / |W|
+ *     of the weights (Frobenius)
  * @param samples rows of calibration it has seen; 0 for round to nearest
  * @param damp what was added to the diagonal; 0 for round to nearest
  * @param seconds its own time

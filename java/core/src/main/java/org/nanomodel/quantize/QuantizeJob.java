@@ -27,10 +27,11 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Quantizes a model layer by layer into a checkpoint. One module's floats and one layer's codes are in memory, whatever
- * the size of the model. Each finished layer goes to the disk at once, into {@code OUTPUT.job} beside the output; a job
- * that was killed goes on from there, and its checkpoint is equal to that of an undisturbed run, byte by byte (but for
- * the times in quant_log.csv). The checkpoint appears under its name only when it is whole.
+ * Quantizes a model layer by layer into a checkpoint. One module's floats and one layer's codes are
+ * in memory, whatever the size of the model. Each finished layer goes to the disk at once, into
+ * {@code OUTPUT.job} beside the output; a job that was killed goes on from there, and its
+ * checkpoint is equal to that of an undisturbed run, byte by byte (but for the times in
+ * quant_log.csv). The checkpoint appears under its name only when it is whole.
  */
 public final class QuantizeJob {
   private static final String JOB_SUFFIX = ".job";
@@ -66,7 +67,8 @@ public final class QuantizeJob {
   /** Above this many bytes of tensors the checkpoint is cut into shards. */
   public QuantizeJob maxShardBytes(long bytes) {
     if (bytes < 1) {
-      throw new NanoModelException("max_shard_size " + bytes + ": expected a positive number of bytes");
+      throw new NanoModelException(
+          "max_shard_size " + bytes + ": expected a positive number of bytes");
     }
     this.maxShardBytes = bytes;
     return this;
@@ -102,7 +104,10 @@ public final class QuantizeJob {
     return plan;
   }
 
-  /** Does it, or finds that it is done already. Cancelled or killed, it can be run again and goes on. */
+  /**
+   * Does it, or finds that it is done already. Cancelled or killed, it can be run again and goes
+   * on.
+   */
   public QuantizeResult run() {
     began = System.nanoTime();
     plan();
@@ -180,6 +185,7 @@ public final class QuantizeJob {
       Tensor w = floats(scratch, ops, module);
       QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme());
       double loss = Rtn.relativeError(ops, w, q);
+      source.release(module.name() + ".weight");
       var packed = GptqCodec.pack(layer, ops, module.name(), q, config.format());
       var specs = module.tensors();
       var parts = List.of(packed.qweight(), packed.qzeros(), packed.scales(), packed.gIdx());
@@ -200,7 +206,12 @@ public final class QuantizeJob {
         throw e;
       }
       throw new BadModelException(
-          source.path() + ": tensor '" + module.name() + ".weight' cannot be quantized: " + e.getMessage(), e);
+          source.path()
+              + ": tensor '"
+              + module.name()
+              + ".weight' cannot be quantized: "
+              + e.getMessage(),
+          e);
     }
   }
 

@@ -16,7 +16,12 @@ public interface QuantizeListener {
    * @param peakRssBytes most memory this process has had; 0 where the system does not tell
    */
   record Progress(
-      int layer, int layers, double fraction, double seconds, double etaSeconds, long peakRssBytes) {}
+      int layer,
+      int layers,
+      double fraction,
+      double seconds,
+      double etaSeconds,
+      long peakRssBytes) {}
 
   /** The job begins. */
   default void planned(QuantizePlan plan) {}

@@ -19,7 +19,8 @@ import org.nanomodel.safetensors.TensorSpec;
 /**
  * What a job is going to do, from the headers alone.
  *
- * @param layers the blocks in order, each with the modules to quantize; the head, if any, is one more
+ * @param layers the blocks in order, each with the modules to quantize; the head, if any, is one
+ *     more
  * @param skipped linears that {@code dynamic} leaves in float
  * @param warnings what may surprise the user, or other readers of the checkpoint
  * @param bytes of all tensors of the checkpoint
@@ -66,14 +67,13 @@ public record QuantizePlan(
   public static QuantizePlan of(ModelDirectory source, QuantizeConfig config) {
     source
         .quantization()
-        .ifPresent(
-            q -> {
-              throw new NanoModelException(
-                  source.path()
-                      + " is quantized already ("
-                      + q
-                      + "): quantize the float model, or convert it to float16 first");
-            });
+        .ifPresent(q -> {
+          throw new NanoModelException(
+              source.path()
+                  + " is quantized already ("
+                  + q
+                  + "): quantize the float model, or convert it to float16 first");
+        });
     return new Planner(source, config).plan();
   }
 
@@ -99,7 +99,8 @@ public record QuantizePlan(
       }
       var modules = layers.stream().flatMap(l -> l.modules().stream()).toList();
       if (modules.isEmpty()) {
-        throw new NanoModelException("dynamic leaves all modules of " + source.path() + " in float");
+        throw new NanoModelException(
+            "dynamic leaves all modules of " + source.path() + " in float");
       }
       long total = source.tensors().stream().mapToLong(TensorInfo::byteSize).sum();
       long replaced = modules.stream().mapToLong(m -> weight(m.name()).byteSize()).sum();
@@ -120,7 +121,8 @@ public record QuantizePlan(
         throw new NanoModelException(
             "lm_head of "
                 + source.path()
-                + " is the embedding itself (tie_word_embeddings), which stays in float: leave lm_head off");
+                + " is the embedding itself (tie_word_embeddings), which stays in float: leave"
+                + " lm_head off");
       }
       return tree.head();
     }
@@ -141,10 +143,9 @@ public record QuantizePlan(
       TensorInfo weight =
           source
               .find(module + ".weight")
-              .orElseThrow(
-                  () ->
-                      new BadModelException(
-                          source.path() + ": tensor '" + module + ".weight' is missing"));
+              .orElseThrow(() ->
+                  new BadModelException(
+                      source.path() + ": tensor '" + module + ".weight' is missing"));
       if (weight.rank() != 2 || weight.elements() == 0) {
         throw new BadModelException(
             source.path() + ": tensor " + weight + " is no matrix [N, K] that could be quantized");
@@ -161,7 +162,8 @@ public record QuantizePlan(
       add(
           warnings,
           modules.stream().filter(m -> m.k() % m.scheme().groupOf(m.k()) != 0).toList(),
-          "end in a short group, since the group size does not divide their rows: other readers may refuse them");
+          "end in a short group, since the group size does not divide their rows: other readers may"
+              + " refuse them");
       add(
           warnings,
           modules.stream().filter(m -> m.k() % 32 != 0 || m.n() % 32 != 0).toList(),
@@ -170,7 +172,8 @@ public record QuantizePlan(
         warnings.add(
             "layer "
                 + layer.number()
-                + ": modules that share an input have different bits or groups; vLLM, which fuses them, refuses that");
+                + ": modules that share an input have different bits or groups; vLLM, which fuses"
+                + " them, refuses that");
       }
       return List.copyOf(warnings);
     }
@@ -194,11 +197,10 @@ public record QuantizePlan(
       var byName = new HashMap<String, ModuleScheme>();
       modules.forEach(m -> byName.put(m.name(), m.scheme()));
       return IntStream.range(0, model.layers())
-          .filter(
-              i ->
-                  tree.groups().stream()
-                      .anyMatch(
-                          g -> tree.modules(i, g).stream().map(byName::get).distinct().count() > 1))
+          .filter(i ->
+              tree.groups().stream()
+                  .anyMatch(
+                      g -> tree.modules(i, g).stream().map(byName::get).distinct().count() > 1))
           .mapToObj(i -> new Layer(i, List.of()))
           .toList();
     }

@@ -10,9 +10,10 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Round to nearest, group by group: s = 2 max|w| / (2^b - 1) and z = 2^(b-1), or with zero points s = (max - min) /
- * (2^b - 1) and z = round(-min / s); q = round(w / s) + z, clamped. Scales are rounded to float16, as the checkpoint
- * holds them, before the codes are taken. No calibration; the yardstick of every other method.
+ * Round to nearest, group by group: s = 2 max|w| / (2^b - 1) and z = 2^(b-1), or with zero points s
+ * = (max - min) / (2^b - 1) and z = round(-min / s); q = round(w / s) + z, clamped. Scales are
+ * rounded to float16, as the checkpoint holds them, before the codes are taken. No calibration; the
+ * yardstick of every other method.
  */
 public final class Rtn {
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;

@@ -29,7 +29,10 @@ import org.nanomodel.safetensors.DType;
 import org.nanomodel.safetensors.SafetensorsWriter;
 import org.nanomodel.safetensors.TensorSpec;
 
-/** RELIABILITY C1, C7, C8, C10: each contradiction is one line that names the file and the tensor or field. */
+/**
+ * RELIABILITY C1, C7, C8, C10: each contradiction is one line that names the file and the tensor or
+ * field.
+ */
 class BadCheckpointTest {
   private static final int N = 32;
   private static final int K = 64;
@@ -108,31 +111,59 @@ class BadCheckpointTest {
 
   static Stream<Case> cases() {
     return Stream.of(
-        new Case("qweight one row short", m -> m.reshape(0, DType.I32, 7, N), "m.qweight", "bits 4"),
+        new Case(
+            "qweight one row short", m -> m.reshape(0, DType.I32, 7, N), "m.qweight", "bits 4"),
         new Case("qweight one row long", m -> m.reshape(0, DType.I32, 9, N), "m.qweight", "bits 4"),
-        new Case("qweight one column short", m -> m.reshape(0, DType.I32, 8, 31), "m.scales", "[*, 31]"),
-        new Case("qweight of rank 1", m -> m.reshape(0, DType.I32, 256), "m.qweight", "shape [256]"),
-        new Case("qweight of rank 3", m -> m.reshape(0, DType.I32, 8, 4, 8), "m.qweight", "shape [8, 4, 8]"),
-        new Case("qweight of floats", m -> m.reshape(0, DType.F32, 8, N), "m.qweight", "F32", "I32"),
+        new Case(
+            "qweight one column short", m -> m.reshape(0, DType.I32, 8, 31), "m.scales", "[*, 31]"),
+        new Case(
+            "qweight of rank 1", m -> m.reshape(0, DType.I32, 256), "m.qweight", "shape [256]"),
+        new Case(
+            "qweight of rank 3",
+            m -> m.reshape(0, DType.I32, 8, 4, 8),
+            "m.qweight",
+            "shape [8, 4, 8]"),
+        new Case(
+            "qweight of floats", m -> m.reshape(0, DType.F32, 8, N), "m.qweight", "F32", "I32"),
         new Case("qweight empty", m -> m.reshape(0, DType.I32, 0, 0), "m."),
         new Case("qzeros one row long", m -> m.reshape(1, DType.I32, 3, 4), "m.qzeros", "[2, 4]"),
-        new Case("qzeros one column short", m -> m.reshape(1, DType.I32, 2, 3), "m.qzeros", "[2, 4]"),
+        new Case(
+            "qzeros one column short", m -> m.reshape(1, DType.I32, 2, 3), "m.qzeros", "[2, 4]"),
         new Case("qzeros of bytes", m -> m.reshape(1, DType.U8, 2, 4), "m.qzeros", "U8"),
         new Case("qzeros missing", m -> m.drop(1), "m.qzeros", "missing"),
         new Case("scales missing", m -> m.drop(2), "m.scales", "missing"),
-        new Case("scales one row long", m -> m.reshape(2, DType.F16, 3, N), "m.qweight", "group_size 32"),
+        new Case(
+            "scales one row long",
+            m -> m.reshape(2, DType.F16, 3, N),
+            "m.qweight",
+            "group_size 32"),
         new Case("scales of F64", m -> m.reshape(2, DType.F64, 2, N), "m.scales", "F64"),
         new Case("a scale NaN", m -> m.setHalf(33, Float.NaN), "m.scales", "[1, 1] is NaN"),
-        new Case("a scale infinite", m -> m.setHalf(0, Float.POSITIVE_INFINITY), "m.scales", "[0, 0] is Infinity"),
+        new Case(
+            "a scale infinite",
+            m -> m.setHalf(0, Float.POSITIVE_INFINITY),
+            "m.scales",
+            "[0, 0] is Infinity"),
         new Case("a scale negative", m -> m.setHalf(63, -1), "m.scales", "[1, 31] is -1.0"),
         new Case("g_idx negative", m -> m.setInt(3, 5, -1), "m.g_idx", "element 5 is -1"),
         new Case("g_idx too large", m -> m.setInt(3, 5, 2), "m.g_idx", "element 5 is 2", "0..1"),
-        new Case("g_idx with a group too wide", m -> m.setInt(3, 5, 1), "m.g_idx", "group 0 31 columns"),
+        new Case(
+            "g_idx with a group too wide", m -> m.setInt(3, 5, 1), "m.g_idx", "group 0 31 columns"),
         new Case("g_idx too short", m -> m.reshape(3, DType.I32, 56), "m.qweight", "K = 56"),
         new Case("g_idx of I64", m -> m.reshape(3, DType.I64, 64), "m.g_idx", "I64"),
-        new Case("other bits", m -> m.config = CONFIG.replace('4', '8'), "m.qweight", "bits 8", "quantize_config.json"),
-        new Case("other group", m -> m.config = CONFIG.replace("32", "16"), "m.qweight", "group_size 16"),
-        new Case("whole rows", m -> m.config = CONFIG.replace("32", "-1"), "m.qweight", "group_size -1"),
+        new Case(
+            "other bits",
+            m -> m.config = CONFIG.replace('4', '8'),
+            "m.qweight",
+            "bits 8",
+            "quantize_config.json"),
+        new Case(
+            "other group",
+            m -> m.config = CONFIG.replace("32", "16"),
+            "m.qweight",
+            "group_size 16"),
+        new Case(
+            "whole rows", m -> m.config = CONFIG.replace("32", "-1"), "m.qweight", "group_size -1"),
         new Case("no config", m -> m.config = null, "m.qweight", "neither quantize_config.json"),
         new Case(
             "left in float, it is said",
@@ -172,8 +203,16 @@ class BadCheckpointTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "awq_gemm", "awq_gemv", "awq_gemv_fast", "b3_p", "b5_p", "b4_int16_orig", "b4_int8_orig", "b8_int16_orig",
-        "qqq_channel", "qqq_g128"
+        "awq_gemm",
+        "awq_gemv",
+        "awq_gemv_fast",
+        "b3_p",
+        "b5_p",
+        "b4_int16_orig",
+        "b4_int8_orig",
+        "b8_int16_orig",
+        "qqq_channel",
+        "qqq_g128"
       })
   void formatsOfLaterAreRefusedByNameAndStillInspected(String name) {
     try (var model = ModelDirectory.open(SharedData.require("golden/gptqmodel/" + name))) {
@@ -192,7 +231,14 @@ class BadCheckpointTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "", "nonsense", "[]", "{\"a\":1,\"a\":2}", "{\"a\":1} {}", "{\"a\":\u0000}", "\uFEFF{}", "{\"quantization_config\":[]}"
+        "",
+        "nonsense",
+        "[]",
+        "{\"a\":1,\"a\":2}",
+        "{\"a\":1} {}",
+        "{\"a\":\u0000}",
+        "\uFEFF{}",
+        "{\"quantization_config\":[]}"
       })
   void configFilesThatAreNoneAreRefused(String text) throws IOException {
     Path directory = new Module().write(temp.resolve("json"));

@@ -38,7 +38,8 @@ class FloatConversionTest {
     engine.close();
   }
 
-  private static FloatConversion.Result convert(ModelDirectory source, DataType to, Path output, boolean overwrite) {
+  private static FloatConversion.Result convert(
+      ModelDirectory source, DataType to, Path output, boolean overwrite) {
     return FloatConversion.convert(
         source, engine, to, output, CheckpointWriter.DEFAULT_SHARD_BYTES, overwrite, () -> false);
   }
@@ -102,14 +103,14 @@ class FloatConversionTest {
           .isInstanceOf(NanoModelException.class)
           .hasMessageContaining("not empty");
       convert(source, DataType.F32, temp.resolve("out"), true);
-      assertThatThrownBy(
-              () ->
-                  FloatConversion.convert(
-                      source, engine, DataType.F16, temp.resolve("never"), 1 << 20, false, () -> true))
+      assertThatThrownBy(() ->
+              FloatConversion.convert(
+                  source, engine, DataType.F16, temp.resolve("never"), 1 << 20, false, () -> true))
           .isInstanceOf(CancelledException.class);
     }
     try (var files = Files.list(temp)) {
-      assertThat(files.map(f -> f.getFileName().toString())).containsExactlyInAnyOrder("model", "out");
+      assertThat(files.map(f -> f.getFileName().toString()))
+          .containsExactlyInAnyOrder("model", "out");
     }
   }
 }

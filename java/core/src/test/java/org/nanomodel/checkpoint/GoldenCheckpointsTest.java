@@ -24,8 +24,9 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Checkpoints written by GPTQModel 7.3.4 decode to the very weights that it decodes (expected.safetensors beside each:
- * GPTQModel's own dequantization, and logits of transformers in float32).
+ * Checkpoints written by GPTQModel 7.3.4 decode to the very weights that it decodes
+ * (expected.safetensors beside each: GPTQModel's own dequantization, and logits of transformers in
+ * float32).
  */
 class GoldenCheckpointsTest {
   private static Engine engine;
@@ -43,8 +44,18 @@ class GoldenCheckpointsTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "b2_sym", "b3_sym", "b3_asym_v2", "b4_sym", "b4_asym_v2", "b4_dyn", "b4_g-1", "b4_g32_desc",
-        "b4_lmhead", "b8_sym", "b8_asym_v2", "rtn"
+        "b2_sym",
+        "b3_sym",
+        "b3_asym_v2",
+        "b4_sym",
+        "b4_asym_v2",
+        "b4_dyn",
+        "b4_g-1",
+        "b4_g32_desc",
+        "b4_lmhead",
+        "b8_sym",
+        "b8_asym_v2",
+        "rtn"
       })
   void weightsEqualBitForBitAndLogitsAgree(String name) {
     Path path = SharedData.require("golden/gptqmodel/" + name);
@@ -53,7 +64,8 @@ class GoldenCheckpointsTest {
       Set<String> modules = new HashSet<>();
       int exact = 0;
       for (TensorInfo tensor : expected.tensors()) {
-        String module = tensor.name().replaceFirst("\\.(weight|weight\\.rows0_16|rowsum|colsum)$", "");
+        String module =
+            tensor.name().replaceFirst("\\.(weight|weight\\.rows0_16|rowsum|colsum)$", "");
         if (!module.equals(tensor.name())) {
           modules.add(module);
         }
@@ -76,8 +88,8 @@ class GoldenCheckpointsTest {
           .ifPresent(info -> assertEqualBytes(module, w.segment(), expected.segment(info.name())));
       expected
           .find(module + ".weight.rows0_16")
-          .ifPresent(
-              info -> assertEqualBytes(module, w.rows(0, 16).segment(), expected.segment(info.name())));
+          .ifPresent(info ->
+              assertEqualBytes(module, w.rows(0, 16).segment(), expected.segment(info.name())));
       float[] values = w.toFloats();
       var rows = new double[(int) q.n()];
       var columns = new double[(int) q.k()];
@@ -106,7 +118,12 @@ class GoldenCheckpointsTest {
   }
 
   private static void compareLogits(ModelDirectory directory, SafetensorsFile expected) {
-    int[] ids = Tensor.of(DataType.I64, expected.segment("input_ids"), expected.tensor("input_ids").elements()).toInts();
+    int[] ids =
+        Tensor.of(
+                DataType.I64,
+                expected.segment("input_ids"),
+                expected.tensor("input_ids").elements())
+            .toInts();
     MemorySegment logits = expected.segment("logits");
     try (var model = CausalModel.load(engine, directory.config(), directory);
         var scorer = new Scorer(model, engine.ops(), ids.length)) {
@@ -125,7 +142,10 @@ class GoldenCheckpointsTest {
             }
             seen[0] += got.length;
           });
-      System.getLogger("golden").log(System.Logger.Level.INFO, directory.path().getFileName() + " logits differ by " + worst[0]);
+      System.getLogger("golden")
+          .log(
+              System.Logger.Level.INFO,
+              directory.path().getFileName() + " logits differ by " + worst[0]);
       assertThat(seen[0]).isEqualTo(ids.length * vocab);
       assertThat(worst[0]).as("largest difference of a logit").isLessThan(1e-3);
     }

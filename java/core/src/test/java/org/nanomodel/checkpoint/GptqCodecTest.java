@@ -29,7 +29,10 @@ import org.nanomodel.safetensors.TensorSpec;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-/** Codes to GPTQ tensors and back; the worked numbers of FORMATS 1.2 were produced by GPTQModel's packer. */
+/**
+ * Codes to GPTQ tensors and back; the worked numbers of FORMATS 1.2 were produced by GPTQModel's
+ * packer.
+ */
 class GptqCodecTest {
   private static Engine engine;
 
@@ -69,7 +72,8 @@ class GptqCodecTest {
     "2, '2', 16, 'aaaaaaaa', '55555555'",
     "3, '2 5 1 4 7 3 6', 32, '0d59f86a 67e1ab3f 86acfc35', 'c4356621 d59886ac 621ab310'",
     "3, '4', 32, '24924924 49249249 92492492', 'db6db6db b6db6db6 6db6db6d'",
-    "4, '2 5 8 11 14', 32, '852eb852 2eb852eb b852eb85 52eb852e', '741da741 1da741da a741da74 41da741d'",
+    "4, '2 5 8 11 14', 32, '852eb852 2eb852eb b852eb85 52eb852e', '741da741 1da741da a741da74"
+        + " 41da741d'",
     "4, '8', 8, '88888888', '77777777'",
     "8, '2 31 60 89', 4, '593c1f02', '583b1e01'",
     "8, '128', 4, '80808080', '7f7f7f7f'",
@@ -81,15 +85,28 @@ class GptqCodecTest {
       for (int i = 0; i < n; i++) {
         w.zeros().set(ValueLayout.JAVA_BYTE, i, (byte) cycle[i % cycle.length]);
       }
-      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros())).isEqualTo(v2);
-      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ).qzeros())).isEqualTo(v1);
+      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros()))
+          .isEqualTo(v2);
+      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ).qzeros()))
+          .isEqualTo(v1);
     }
   }
 
   @ParameterizedTest
   @CsvSource({
-    "2, 64, 128, 32", "3, 64, 128, 32", "4, 64, 128, 32", "8, 64, 128, 32", "5, 64, 128, 128", "6, 32, 64, 16",
-    "7, 32, 64, 64", "2, 17, 50, 16", "3, 33, 100, 64", "4, 7, 45, 32", "8, 5, 13, 13", "3, 1, 1, 1", "4, 40, 96, 64"
+    "2, 64, 128, 32",
+    "3, 64, 128, 32",
+    "4, 64, 128, 32",
+    "8, 64, 128, 32",
+    "5, 64, 128, 128",
+    "6, 32, 64, 16",
+    "7, 32, 64, 64",
+    "2, 17, 50, 16",
+    "3, 33, 100, 64",
+    "4, 7, 45, 32",
+    "8, 5, 13, 13",
+    "3, 1, 1, 1",
+    "4, 40, 96, 64"
   })
   void whatIsWrittenIsReadBack(int bits, int n, int k, int group) throws IOException {
     for (Format format : List.of(Format.GPTQ, Format.GPTQ_V2)) {
@@ -114,7 +131,8 @@ class GptqCodecTest {
       w.zeros().set(ValueLayout.JAVA_BYTE, 3, (byte) 0);
       assertThatThrownBy(() -> GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ))
           .isInstanceOf(NativeException.class);
-      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros())).isEqualTo("88880888");
+      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros()))
+          .isEqualTo("88880888");
     }
   }
 
@@ -140,7 +158,8 @@ class GptqCodecTest {
     int[] old = {0x00000000, 0xb6db6db7, 0x49249249};
     int[] right = {0xdb6db6db, 0xb6db6db6, 0x6db6db6d};
     String config = "{\"bits\":3,\"group_size\":32}";
-    String version5 = "{\"bits\":3,\"group_size\":32,\"meta\":{\"quantizer\":[\"gptqmodel:5.6.0\"]}}";
+    String version5 =
+        "{\"bits\":3,\"group_size\":32,\"meta\":{\"quantizer\":[\"gptqmodel:5.6.0\"]}}";
     for (String c : List.of(config, version5)) {
       assertThat(zerosReadFrom(3, old, c)).containsOnly(4).hasSize(32);
       assertThat(zerosReadFrom(3, right, c)).containsOnly(4).hasSize(32);
@@ -155,14 +174,17 @@ class GptqCodecTest {
     Path directory = Files.createTempDirectory(temp, "zeros");
     int n = 32 * words.length / bits;
     try (var arena = Arena.ofConfined()) {
-      var packed = GptqCodec.pack(arena, engine.ops(), "m", weight(arena, bits, n, 32, 32), Format.GPTQ_V2);
+      var packed =
+          GptqCodec.pack(arena, engine.ops(), "m", weight(arena, bits, n, 32, 32), Format.GPTQ_V2);
       for (int i = 0; i < words.length; i++) {
         packed.qzeros().segment().set(ValueLayout.JAVA_INT_UNALIGNED, 4L * i, words[i]);
       }
       write(directory, packed, GptqCodec.specs("m", n, 32, bits, 32), config);
       try (var model = ModelDirectory.open(directory, engine)) {
         var w = (QuantizedWeight) model.linear(arena, "m");
-        return IntStream.range(0, n).mapToObj(i -> (int) w.zeros().get(ValueLayout.JAVA_BYTE, i)).toList();
+        return IntStream.range(0, n)
+            .mapToObj(i -> (int) w.zeros().get(ValueLayout.JAVA_BYTE, i))
+            .toList();
       }
     }
   }
@@ -174,7 +196,8 @@ class GptqCodecTest {
       write(temp.resolve("full"), w, Format.GPTQ_V2, 32);
       var packed = GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
       String config = config(4, 32, Format.GPTQ_V2);
-      write(temp.resolve("none"), packed, GptqCodec.specs("m", 16, 128, 4, 32).subList(0, 3), config);
+      write(
+          temp.resolve("none"), packed, GptqCodec.specs("m", 16, 128, 4, 32).subList(0, 3), config);
       packed.gIdx().segment().fill((byte) 0);
       write(temp.resolve("zeros"), packed, GptqCodec.specs("m", 16, 128, 4, 32), config);
       for (String name : List.of("full", "none", "zeros")) {
@@ -215,7 +238,8 @@ class GptqCodecTest {
     int least = format == Format.GPTQ ? 1 : 0;
     for (long i = 0; i < w.groups() * n; i++) {
       w.zeros().set(ValueLayout.JAVA_BYTE, i, (byte) (least + random.nextInt((1 << bits) - least)));
-      w.scales().set(ValueLayout.JAVA_FLOAT, 4 * i, random.nextInt(1, 1024) / 4096f); // exact in float16
+      w.scales()
+          .set(ValueLayout.JAVA_FLOAT, 4 * i, random.nextInt(1, 1024) / 4096f); // exact in float16
     }
     return w;
   }
@@ -223,18 +247,24 @@ class GptqCodecTest {
   private static MemorySegment shuffledGroups(Arena arena, Random random, int k, int group) {
     var groups = new ArrayList<>(IntStream.range(0, k).mapToObj(i -> i / group).toList());
     java.util.Collections.shuffle(groups, random);
-    return arena.allocateFrom(ValueLayout.JAVA_INT, groups.stream().mapToInt(Integer::intValue).toArray());
+    return arena.allocateFrom(
+        ValueLayout.JAVA_INT, groups.stream().mapToInt(Integer::intValue).toArray());
   }
 
   private static String config(int bits, int group, Format format) {
-    return "{\"bits\":%d,\"group_size\":%d,\"sym\":false,\"checkpoint_format\":\"%s\"}".formatted(bits, group, format);
+    return "{\"bits\":%d,\"group_size\":%d,\"sym\":false,\"checkpoint_format\":\"%s\"}"
+        .formatted(bits, group, format);
   }
 
-  private void write(Path directory, QuantizedWeight w, Format format, int group) throws IOException {
+  private void write(Path directory, QuantizedWeight w, Format format, int group)
+      throws IOException {
     try (var arena = Arena.ofConfined()) {
       var packed = GptqCodec.pack(arena, engine.ops(), "m", w, format);
       write(
-          directory, packed, GptqCodec.specs("m", w.n(), w.k(), w.bits(), group), config(w.bits(), group, format));
+          directory,
+          packed,
+          GptqCodec.specs("m", w.n(), w.k(), w.bits(), group),
+          config(w.bits(), group, format));
     }
   }
 

@@ -35,11 +35,15 @@ class QuantizationConfigTest {
         "{'bits':4,'group_size':128} | gptq | 4 | 128 | true | false",
         "{'bits':8} | gptq | 8 | -1 | true | false",
         "{'wbits':3,'q_group_size':64,'method':'gptq'} | gptq | 3 | 64 | true | false",
-        "{'w_bit':2,'group_size':-1,'quant_method':'GPTQ','version':'gptq_v2'} | gptq_v2 | 2 | -1 | true | false",
-        "{'bits':4,'quant_method':'gptq','checkpoint_format':'gptq_v2','sym':false} | gptq_v2 | 4 | -1 | false | false",
-        "{'bits':4,'quant_method':'gptq','format':'gptq_v2','desc_act':true} | gptq_v2 | 4 | -1 | true | true",
+        "{'w_bit':2,'group_size':-1,'quant_method':'GPTQ','version':'gptq_v2'} | gptq_v2 | 2 | -1 |"
+            + " true | false",
+        "{'bits':4,'quant_method':'gptq','checkpoint_format':'gptq_v2','sym':false} | gptq_v2 | 4 |"
+            + " -1 | false | false",
+        "{'bits':4,'quant_method':'gptq','format':'gptq_v2','desc_act':true} | gptq_v2 | 4 | -1 |"
+            + " true | true",
         "{'bits':4,'quant_method':'gptq','zero_point':true} | gptq | 4 | -1 | false | false",
-        "{'bits':4,'group_size':null,'sym':null,'meta':{},'new':[1]} | gptq | 4 | -1 | true | false",
+        "{'bits':4,'group_size':null,'sym':null,'meta':{},'new':[1]} | gptq | 4 | -1 | true |"
+            + " false",
       })
   void spellingsOfManyWriters(
       String json, String format, int bits, long group, boolean sym, boolean descAct) {
@@ -58,7 +62,8 @@ class QuantizationConfigTest {
         "{'bits':4,'quant_method':'awq','version':'gemm'} | quant_method 'awq'",
         "{'zero_point':true,'q_group_size':128,'w_bit':4,'version':'GEMM'} | quant_method 'awq'",
         "{'bits':4,'quant_method':'qqq'} | quant_method 'qqq'",
-        "{'quant_method':'compressed-tensors','format':'pack-quantized'} | quant_method 'compressed-tensors'",
+        "{'quant_method':'compressed-tensors','format':'pack-quantized'} | quant_method"
+            + " 'compressed-tensors'",
         "{'quant_method':'fp8'} | quant_method 'fp8'",
         "{'bits':4,'group_size':64,'mode':'affine'} | quant_method 'mlx'",
         "{'bits':4,'group_size':64,'method':'gptq','symmetric':true} | quant_method 'nanoptq'",
@@ -132,7 +137,8 @@ class QuantizationConfigTest {
 
   @Test
   void mlxAloneUsesTheKeyQuantization() {
-    var config = QuantizationConfig.find(temp, object("{'quantization':{'bits':4,'group_size':64}}"));
+    var config =
+        QuantizationConfig.find(temp, object("{'quantization':{'bits':4,'group_size':64}}"));
     assertThat(config.orElseThrow().method()).isEqualTo("mlx");
   }
 
@@ -145,18 +151,25 @@ class QuantizationConfigTest {
                 + "'.*\\\\.0\\\\.':{'sym':false},"
                 + "'-:.*\\\\.1\\\\..*gate.*':{},"
                 + "'mlp':{'bits':2}}}");
-    assertThat(config.scheme("model.layers.0.mlp.down_proj")).contains(new ModuleScheme(8, 64, true, false));
-    assertThat(config.scheme("model.layers.0.mlp.up_proj")).contains(new ModuleScheme(4, 128, false, false));
+    assertThat(config.scheme("model.layers.0.mlp.down_proj"))
+        .contains(new ModuleScheme(8, 64, true, false));
+    assertThat(config.scheme("model.layers.0.mlp.up_proj"))
+        .contains(new ModuleScheme(4, 128, false, false));
     assertThat(config.scheme("model.layers.1.mlp.gate_proj")).isEmpty();
-    assertThat(config.scheme("model.layers.1.mlp.up_proj")).contains(new ModuleScheme(4, 128, true, false));
-    assertThat(config.dynamic().unmatched(List.of("model.layers.0.mlp.down_proj", "model.layers.1.mlp.gate_proj")))
+    assertThat(config.scheme("model.layers.1.mlp.up_proj"))
+        .contains(new ModuleScheme(4, 128, true, false));
+    assertThat(
+            config
+                .dynamic()
+                .unmatched(List.of("model.layers.0.mlp.down_proj", "model.layers.1.mlp.gate_proj")))
         .containsExactly(".*\\.0\\.", "mlp");
   }
 
   @Test
   void anExpressionThatBacktracksForEverIsStopped() {
     var config = parse("{'bits':4,'dynamic':{'(([a-z._0-9]+)*)*X':{}}}");
-    assertThatThrownBy(() -> config.scheme("model.layers.0.self_attn.q_proj.model.layers.0.self_attn.q_proj"))
+    assertThatThrownBy(
+            () -> config.scheme("model.layers.0.self_attn.q_proj.model.layers.0.self_attn.q_proj"))
         .isInstanceOf(BadModelException.class)
         .hasMessageContaining("does not come to an end");
   }

@@ -52,12 +52,11 @@ public final class TinyModel {
   /** The linears of the blocks, in the order of the files. */
   public List<String> linears() {
     var names = new ArrayList<String>();
-    tensors.forEach(
-        (name, shape) -> {
-          if (shape.length == 2 && name.contains("layers")) {
-            names.add(name.replace(".weight", ""));
-          }
-        });
+    tensors.forEach((name, shape) -> {
+      if (shape.length == 2 && name.contains("layers")) {
+        names.add(name.replace(".weight", ""));
+      }
+    });
     return names;
   }
 
@@ -91,13 +90,13 @@ public final class TinyModel {
 
   private String config() {
     return """
-        {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": %d,
-         "intermediate_size": %d, "num_hidden_layers": %d, "num_attention_heads": %d,
-         "num_key_value_heads": %d, "head_dim": 8, "hidden_act": "silu", "vocab_size": %d,
-         "max_position_embeddings": 64, "rms_norm_eps": 1e-06, "rope_theta": 10000.0,
-         "tie_word_embeddings": %s, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 1,
-         "a_field_of_tomorrow": {"kept": [1, 2.50, null]}}
-        """
+    {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": %d,
+     "intermediate_size": %d, "num_hidden_layers": %d, "num_attention_heads": %d,
+     "num_key_value_heads": %d, "head_dim": 8, "hidden_act": "silu", "vocab_size": %d,
+     "max_position_embeddings": 64, "rms_norm_eps": 1e-06, "rope_theta": 10000.0,
+     "tie_word_embeddings": %s, "torch_dtype": "float32", "bos_token_id": 0, "eos_token_id": 1,
+     "a_field_of_tomorrow": {"kept": [1, 2.50, null]}}
+    """
         .formatted(hidden, ffn, layers, hidden / 8, hidden / 16, VOCAB, tied);
   }
 }

@@ -16,7 +16,10 @@ import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.TinyModel;
 import org.nanomodel.ops.Engine;
 
-/** A process that quantizes is killed, as by kill -9, again and again; what comes out at the end is byte-equal. */
+/**
+ * A process that quantizes is killed, as by kill -9, again and again; what comes out at the end is
+ * byte-equal.
+ */
 class KilledJobTest {
   private static final QuantizeConfig CONFIG = QuantizeConfig.builder().groupSize(32).build();
   private static final int KILLS = 8;
@@ -46,9 +49,10 @@ class KilledJobTest {
       long limit = whole / 3 + random.nextLong(1 + whole * 2 / 3);
       if (run(model, "out", limit) < 0) {
         killed++;
-        assertThat(temp.resolve("out").resolve("config.json")).satisfiesAnyOf(
-            config -> assertThat(config).doesNotExist(),
-            config -> assertThat(contents("out")).isEqualTo(contents("whole")));
+        assertThat(temp.resolve("out").resolve("config.json"))
+            .satisfiesAnyOf(
+                config -> assertThat(config).doesNotExist(),
+                config -> assertThat(contents("out")).isEqualTo(contents("whole")));
       }
     }
     assertThat(killed).isPositive();
@@ -56,7 +60,8 @@ class KilledJobTest {
     assertThat(contents("out")).isEqualTo(contents("whole"));
     assertThat(temp.resolve("out.job")).doesNotExist();
     try (var left = Files.list(temp)) {
-      assertThat(left.map(file -> file.getFileName().toString())).containsExactlyInAnyOrder("model", "out", "whole", "child.log");
+      assertThat(left.map(file -> file.getFileName().toString()))
+          .containsExactlyInAnyOrder("model", "out", "whole", "child.log");
     }
   }
 

@@ -31,9 +31,10 @@ class RtnTest {
   }
 
   /**
-   * GPTQModel 7.3.4 quantized one model with RTN (golden rtn) and left one of its modules in float in another checkpoint
-   * (golden b4_dyn). It takes codes with the float32 scale and rounds that to float16 afterwards, while ours are taken
-   * with the rounded scale: a code may differ by one where w / s lies within 2^-11 * 8 of a half.
+   * GPTQModel 7.3.4 quantized one model with RTN (golden rtn) and left one of its modules in float
+   * in another checkpoint (golden b4_dyn). It takes codes with the float32 scale and rounds that to
+   * float16 afterwards, while ours are taken with the rounded scale: a code may differ by one where
+   * w / s lies within 2^-11 * 8 of a half.
    */
   @Test
   void codesAgreeWithGptqModels() {
@@ -51,12 +52,16 @@ class RtnTest {
       assertThat(ours.zeros().mismatch(theirs.zeros())).isEqualTo(-1);
       long differ = 0;
       for (long i = 0; i < ours.n() * ours.k(); i++) {
-        int d = ours.codes().get(ValueLayout.JAVA_BYTE, i) - theirs.codes().get(ValueLayout.JAVA_BYTE, i);
+        int d =
+            ours.codes().get(ValueLayout.JAVA_BYTE, i)
+                - theirs.codes().get(ValueLayout.JAVA_BYTE, i);
         if (d != 0) {
           differ++;
           long n = i / ours.k();
           long g = i % ours.k() / ours.groupSize();
-          double x = w.getFloat(n, i % ours.k()) / ours.scales().get(ValueLayout.JAVA_FLOAT, 4 * (g * ours.n() + n));
+          double x =
+              w.getFloat(n, i % ours.k())
+                  / ours.scales().get(ValueLayout.JAVA_FLOAT, 4 * (g * ours.n() + n));
           assertThat(Math.abs(d)).isEqualTo(1);
           assertThat(Math.abs(x - Math.floor(x) - 0.5)).isLessThan(8.0 / 2048);
         }
@@ -80,9 +85,15 @@ class RtnTest {
         norm += Math.pow(values[i], 2);
       }
       assertThat(error).isPositive();
-      assertThat(Rtn.relativeError(engine.ops(), w, q)).isCloseTo(Math.sqrt(error / norm), within(1e-12));
+      assertThat(Rtn.relativeError(engine.ops(), w, q))
+          .isCloseTo(Math.sqrt(error / norm), within(1e-12));
       Tensor zeros = Tensor.allocate(arena, DataType.F32, 2, 4);
-      assertThat(Rtn.relativeError(engine.ops(), zeros, Rtn.quantize(arena, engine.ops(), zeros, new ModuleScheme(4, 4, true, false)))).isZero();
+      assertThat(
+              Rtn.relativeError(
+                  engine.ops(),
+                  zeros,
+                  Rtn.quantize(arena, engine.ops(), zeros, new ModuleScheme(4, 4, true, false))))
+          .isZero();
     }
   }
 }
