@@ -1,0 +1,466 @@
+// Softmax, sampling and nll against float64. The sampler's oracle sorts the whole vocabulary and cuts as the header says.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <numeric>
+
+#include "harness.h"
+
+using nmtest::args;
+using nmtest::Edge;
+using nmtest::Guarded;
+using nmtest::on_every_tier;
+using nmtest::Random;
+using nmtest::TestEngine;
+
+namespace {
+
+const float kInf = std::numeric_limits<float>::infinity();
+const float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+std::vector<float> logits(int64_t n, float size, uint64_t seed = 1) {
+  Random random(seed);
+  std::vector<float> x(static_cast<size_t>(n));
+  for (float& v : x) v = size * random.normal();
+  return x;
+}
+
+nm_sample_args sample_args(const std::vector<float>& x, float temperature, int64_t top_k, float top_p, float min_p,
+                           const float* uniform, int32_t* id) {
+  nm_sample_args a = args<nm_sample_args>();
+  a.temperature = temperature;
+  a.top_k = top_k;
+  a.top_p = top_p;
+  a.min_p = min_p;
+  a.rows = 1;
+  a.vocab = a.logits_stride = static_cast<int64_t>(x.size());
+  a.logits = x.data();
+  a.uniform = uniform;
+  a.ids = id;
+  return a;
+}
+
+struct Kept {
+  std::vector<int32_t> order;      // by falling probability, equal ones by id
+  std::vector<double> cumulative;  // of the kept ones, the last is 1
+  double nearest_cut;              // how near a cumulative probability comes to top_p, or a ratio to min_p
+};
+
+/** What the header says, to the letter: temperature, the top_k largest, top_p of those, min_p of those. */
+Kept keep(const std::vector<float>& x, const nm_sample_args& a) {
+  Kept kept;
+  kept.order.resize(x.size());
+  std::iota(kept.order.begin(), kept.order.end(), 0);
+  std::stable_sort(kept.order.begin(), kept.order.end(),
+                   [&](int32_t i, int32_t j) { return x[static_cast<size_t>(i)] > x[static_cast<size_t>(j)]; });
+  if (a.top_k > 0 && a.top_k < a.vocab) kept.order.resize(static_cast<size_t>(a.top_k));
+  const double largest = x[static_cast<size_t>(kept.order[0])];
+  std::vector<double> p;
+  for (const int32_t i : kept.order) p.push_back(std::exp((x[static_cast<size_t>(i)] - largest) / a.temperature));
+  const double total = std::accumulate(p.begin(), p.end(), 0.0);
+  kept.nearest_cut = 1;
+  size_t n = p.size();
+  if (a.top_p < 1) {
+    double sum = 0;
+    for (n = 0; n < p.size() && sum < a.top_p * total; n++) {
+      sum += p[n];
+      kept.nearest_cut = std::min(kept.nearest_cut, std::fabs(sum / total - a.top_p));
+    }
+  }
+  size_t m = 0;
+  while (m < n && p[m] >= a.min_p) m++;
+  const double mass = std::accumulate(p.begin(), p.begin() + static_cast<int64_t>(m), 0.0);
+  kept.order.resize(m);
+  double sum = 0;
+  for (size_t i = 0; i < m; i++) kept.cumulative.push_back((sum += p[i]) / mass);
+  return kept;
+}
+
+}  // namespace
+
+NM_TEST(softmax_equals_float64_for_all_widths_and_temperatures) {
+  for (const int64_t cols : {1, 2, 7, 8, 9, 16, 17, 31, 63, 64, 65, 1000, 1023, 1024, 1025, 5001}) {
+    for (const float temperature : {1.0f, 0.3f, 7.0f}) {
+      for (const bool in_place : {false, true}) {
+        for (const Edge edge : {Edge::kEnd, Edge::kStart}) {
+          on_every_tier([&](const TestEngine& engine) {
+            const int64_t rows = 3, xs = cols + 3, ys = in_place ? xs : cols + 1;
+            Guarded<float> x(2 * xs + cols, edge), apart(2 * ys + cols, edge);
+            Random random(2);
+            for (float& v : x) v = 5 * random.normal() + 100;
+            if (cols > 2) x[1] = -kInf;
+            const std::vector<float> before(x.begin(), x.end());
+            nm_softmax_args a = args<nm_softmax_args>();
+            a.temperature = temperature;
+            a.rows = rows;
+            a.cols = cols;
+            a.x = x.data();
+            a.x_stride = xs;
+            a.y = in_place ? x.data() : apart.data();
+            a.y_stride = ys;
+            NM_OK_CALL(nm_softmax(engine, &a));
+            for (int64_t r = 0; r < rows; r++) {
+              const float* row = before.data() + r * xs;
+              const double largest = *std::max_element(row, row + cols);
+              std::vector<double> want(static_cast<size_t>(cols)), off(want.size());
+              double sum = 0, sum_off = 0;
+              // (x - largest) / temperature is off by three roundings, the exponential by 2 ulp; sums of 1024 / 32 terms
+              // in a lane, then a tree of 8, then float64; the product with the inverse: two more.
+              for (size_t i = 0; i < want.size(); i++) {
+                const double d = (row[i] - largest) / temperature;
+                sum += want[i] = std::exp(d);
+                off[i] = want[i] > 0 ? nmtest::gamma(3) * std::fabs(d) : 0;
+                sum_off += want[i] * off[i];
+              }
+              for (size_t i = 0; i < want.size(); i++) {
+                want[i] /= sum;
+                off[i] = want[i] * (off[i] + sum_off / sum + nmtest::gamma(4 + 32 + 8 + 4)) * 1.01 + 1e-44;
+              }
+              nmtest::check_close(
+                  nmtest::text("%s cols=%lld", engine.tier_name(), static_cast<long long>(cols)).c_str(), a.y + r * ys,
+                  want.data(), cols, [&](int64_t i) { return off[static_cast<size_t>(i)]; });
+            }
+          });
+        }
+      }
+    }
+  }
+}
+
+NM_TEST(softmax_of_huge_logits_is_stable_and_nan_spoils_its_row_only) {
+  on_every_tier([&](const TestEngine& engine) {
+    std::vector<float> x(2 * 40, 1e4f), y(x.size());
+    x[7] = 1e4f + 8;
+    x[40 + 35] = kNaN;
+    nm_softmax_args a = args<nm_softmax_args>();
+    a.temperature = 1;
+    a.rows = 2;
+    a.cols = a.x_stride = a.y_stride = 40;
+    a.x = x.data();
+    a.y = y.data();
+    NM_OK_CALL(nm_softmax(engine, &a));
+    NM_CHECK(std::fabs(y[7] - std::exp(8.0) / (std::exp(8.0) + 39)) < 1e-6);
+    for (size_t i = 0; i < 40; i++) NM_CHECK(std::isfinite(y[i]) && std::isnan(y[40 + i]));
+    a.temperature = 1e-42f;  // its inverse overflows
+    NM_OK_CALL(nm_softmax(engine, &a));
+    for (size_t i = 0; i < 40; i++) NM_CHECK(y[i] == (i == 7 ? 1 : 0));
+  });
+}
+
+NM_TEST(greedy_takes_the_smallest_id_of_the_largest) {
+  for (const int64_t vocab : {1, 2, 8, 15, 16, 17, 33, 64, 65, 129, 1000, 50257}) {
+    on_every_tier([&](const TestEngine& engine) {
+      std::vector<float> plain = logits(vocab, 3, static_cast<uint64_t>(vocab));
+      Guarded<float> x(vocab);
+      Random random(6);
+      for (int trial = 0; trial < 20; trial++) {
+        std::copy(plain.begin(), plain.end(), x.begin());
+        const int64_t first = random.below(vocab), second = random.below(vocab), third = random.below(vocab);
+        if (third != first && third != second) x[third] = kNaN;
+        x[first] = x[second] = trial == 0 ? kInf : 50;
+        Guarded<int32_t> id(1);
+        nm_sample_args a = sample_args(plain, 0, 0, 1, 0, nullptr, id.data());
+        a.logits = x.data();
+        NM_OK_CALL(nm_sample(engine, &a));
+        NM_CHECK_MSG(id[0] == std::min(first, second), "vocab %lld: got %d, expected %lld",
+                     static_cast<long long>(vocab), id[0], static_cast<long long>(std::min(first, second)));
+      }
+    });
+  }
+}
+
+NM_TEST(draws_follow_the_header_to_the_letter) {
+  struct Case {
+    int64_t vocab;
+    float size, temperature;
+    int64_t top_k;
+    float top_p, min_p;
+  };
+  const std::vector<Case> cases = {
+      {50, 2, 1, 0, 1, 0},
+      {50, 2, 0.7f, 5, 1, 0},
+      {50, 2, 1, 0, 0.5f, 0},
+      {50, 2, 1, 0, 1, 0.1f},
+      {50, 2, 1.3f, 20, 0.9f, 0.05f},
+      {50, 2, 1, 1, 1, 0},
+      {50, 2, 1, 50, 1, 0},
+      {50, 2, 1, 99, 0.99f, 0},
+      {50, 2, 1, 0, 1e-6f, 0},
+      {50, 2, 1, 0, 1, 1},
+      {5000, 1, 1, 0, 1, 0},
+      {5000, 1, 1, 40, 1, 0},
+      {5000, 0.1f, 1, 0, 0.97f, 0},
+      {5000, 4, 1, 3000, 0.8f, 0},
+      {40000, 0.1f, 1, 0, 1, 0},
+      {40000, 0.5f, 0.9f, 0, 0.95f, 0.2f},
+      {40000, 3, 1, 50, 1, 0},
+  };
+  for (const Case& c : cases) {
+    std::vector<float> x = logits(c.vocab, c.size, static_cast<uint64_t>(c.vocab) + 17);
+    for (size_t i = 3; i < x.size(); i += 7) x[i] = x[i - 3];  // ties
+    for (size_t i = 5; i < x.size(); i += 11) x[i] = -kInf;
+    int32_t id;
+    float uniform;
+    nm_sample_args a = sample_args(x, c.temperature, c.top_k, c.top_p, c.min_p, &uniform, &id);
+    const Kept kept = keep(x, a);
+    // float32 must not decide a cut of this test
+    NM_CHECK_MSG(kept.nearest_cut > 1e-6, "vocab=%lld top_p=%g: %g", static_cast<long long>(c.vocab),
+                 static_cast<double>(c.top_p), kept.nearest_cut);
+    on_every_tier([&](const TestEngine& engine) {
+      Random random(12);
+      for (int trial = 0; trial < 40; trial++) {
+        uniform = trial == 0 ? 0 : trial == 1 ? std::nextafter(1.0f, 0.0f) : random.uniform(0, 0.9999999f);
+        id = -7;
+        NM_OK_CALL(nm_sample(engine, &a));
+        size_t want = 0;
+        while (want + 1 < kept.order.size() && kept.cumulative[want] <= uniform) want++;
+        // Where the draw lies within float32's error of a boundary, either neighbour will do.
+        const double off = 1e-6;
+        size_t low = want, high = want;
+        while (low > 0 && uniform - kept.cumulative[low - 1] < off) low--;
+        while (high + 1 < kept.order.size() && kept.cumulative[high] - uniform < off) high++;
+        bool found = false;
+        for (size_t i = low; i <= high; i++) found = found || kept.order[i] == id;
+        NM_CHECK_MSG(found, "%s vocab=%lld T=%g top_k=%lld top_p=%g min_p=%g u=%.9g: got %d, expected %d",
+                     engine.tier_name(), static_cast<long long>(c.vocab), static_cast<double>(c.temperature),
+                     static_cast<long long>(c.top_k), static_cast<double>(c.top_p), static_cast<double>(c.min_p),
+                     static_cast<double>(uniform), id, kept.order[want]);
+      }
+    });
+  }
+}
+
+NM_TEST(rows_are_independent_and_threads_change_nothing) {
+  const int64_t rows = 24, vocab = 9000, stride = vocab + 5;
+  std::vector<float> x = logits(rows * stride, 2), uniform;
+  Random random(3);
+  for (int64_t r = 0; r < rows; r++) uniform.push_back(random.uniform(0, 0.9999f));
+  for (const int32_t tier : nmtest::tiers()) {
+    const TestEngine one(tier, 1), four(tier, 4);
+    std::vector<int32_t> a_ids(rows), b_ids(rows);
+    std::vector<float> a_log(rows), b_log(rows);
+    nm_sample_args a = sample_args(x, 0.8f, 0, 0.95f, 0, uniform.data(), a_ids.data());
+    a.rows = rows;
+    a.vocab = vocab;
+    a.logits_stride = stride;
+    a.logprobs = a_log.data();
+    NM_OK_CALL(nm_sample(one, &a));
+    a.ids = b_ids.data();
+    a.logprobs = b_log.data();
+    NM_OK_CALL(nm_sample(four, &a));
+    NM_CHECK(a_ids == b_ids);
+    nmtest::check_same_bits("logprobs", b_log.data(), a_log.data(), rows);
+    for (int64_t r = 0; r < rows; r++) {  // the same row alone
+      int32_t id;
+      float logprob;
+      nm_sample_args alone = a;
+      alone.rows = 1;
+      alone.logits = x.data() + r * stride;
+      alone.uniform = uniform.data() + r;
+      alone.ids = &id;
+      alone.logprobs = &logprob;
+      NM_OK_CALL(nm_sample(four, &alone));
+      NM_CHECK(id == a_ids[static_cast<size_t>(r)] && logprob == a_log[static_cast<size_t>(r)]);
+    }
+  }
+}
+
+NM_TEST(logprobs_ignore_temperature_and_cuts) {
+  std::vector<float> x = logits(3001, 3);
+  x[77] = kNaN;  // counts as nothing
+  double largest = -HUGE_VAL, sum = 0;
+  for (const float v : x)
+    if (!std::isnan(v)) largest = std::max<double>(largest, v);
+  for (const float v : x)
+    if (!std::isnan(v)) sum += std::exp(v - largest);
+  on_every_tier([&](const TestEngine& engine) {
+    for (const float temperature : {0.0f, 0.5f, 2.0f}) {
+      const float uniform = 0.6f;
+      int32_t id;
+      float logprob;
+      nm_sample_args a = sample_args(x, temperature, 10, 0.9f, 0, &uniform, &id);
+      a.logprobs = &logprob;
+      NM_OK_CALL(nm_sample(engine, &a));
+      const double want = x[static_cast<size_t>(id)] - largest - std::log(sum);
+      // The sum is relatively off by its exponentials: 2 ulp and |x - largest| u each, at most 40 u where it matters.
+      NM_CHECK_MSG(std::fabs(logprob - want) <= nmtest::gamma(48) + nmtest::gamma(1) * std::fabs(want),
+                   "%g, expected %g", static_cast<double>(logprob), want);
+    }
+  });
+}
+
+NM_TEST(nan_and_infinities_in_sampling) {
+  on_every_tier([&](const TestEngine& engine) {
+    std::vector<float> x(100, kNaN);
+    const float uniform = 0.99f;
+    int32_t id;
+    float logprob;
+    for (const float temperature : {0.0f, 1.0f}) {
+      for (const int64_t top_k : {0, 3}) {
+        nm_sample_args a = sample_args(x, temperature, top_k, 1, 0, &uniform, &id);
+        a.logprobs = &logprob;
+        std::fill(x.begin(), x.end(), kNaN);
+        NM_REFUSED(nm_sample(engine, &a), NM_ERR_ARGUMENT, "logits[0]: no number above -inf");
+        std::fill(x.begin(), x.end(), -kInf);
+        NM_REFUSED(nm_sample(engine, &a), NM_ERR_ARGUMENT, "logits[0]: no number above -inf");
+        x[41] = -1e30f;  // the only one that can be
+        x[42] = kNaN;
+        NM_OK_CALL(nm_sample(engine, &a));
+        NM_CHECK(id == 41 && logprob == 0);
+        x[80] = x[90] = kInf;  // each has a half
+        NM_OK_CALL(nm_sample(engine, &a));
+        NM_CHECK(id == (temperature == 0 ? 80 : 90));
+        NM_CHECK(std::fabs(logprob + std::log(2.0)) < 1e-6);
+      }
+    }
+  });
+}
+
+NM_TEST(nll_is_the_float64_log_sum_exp) {
+  for (const int64_t vocab : {1, 5, 16, 100, 1024, 1025, 50257}) {
+    for (const float size : {1.0f, 30.0f, 3000.0f}) {
+      for (const Edge edge : {Edge::kEnd, Edge::kStart}) {
+        on_every_tier([&](const TestEngine& engine) {
+          const int64_t rows = 4, stride = vocab + 3;
+          Guarded<float> x(3 * stride + vocab, edge);
+          Guarded<int32_t> targets(rows, edge);
+          Guarded<double> nll(rows, edge);
+          Random random(4);
+          for (float& v : x) v = size * random.normal();
+          for (int32_t& t : targets) t = static_cast<int32_t>(random.below(vocab));
+          nm_nll_args a = args<nm_nll_args>();
+          a.rows = rows;
+          a.vocab = vocab;
+          a.logits = x.data();
+          a.logits_stride = stride;
+          a.targets = targets.data();
+          a.nll = nll.data();
+          NM_OK_CALL(nm_nll(engine, &a));
+          for (int64_t r = 0; r < rows; r++) {
+            const float* row = x.data() + r * stride;
+            const double largest = *std::max_element(row, row + vocab);
+            double sum = 0, off = 0;
+            for (int64_t i = 0; i < vocab; i++) {
+              const double d = row[i] - largest, e = std::exp(d);
+              sum += e;
+              off += e * nmtest::gamma(2) * std::fabs(d);
+            }
+            // Beside the exponents' rounding: 2 ulp of the exponential, 32 terms in a lane, a tree of 8, float64 from there.
+            const double want = std::log(sum) - (row[targets[r]] - largest);
+            NM_CHECK_MSG(
+                std::fabs(nll[r] - want) <= off / sum * 1.01 + nmtest::gamma(2 + 32 + 8) + 1e-14 * std::fabs(want),
+                "%s vocab=%lld: %.12g, expected %.12g", engine.tier_name(), static_cast<long long>(vocab), nll[r],
+                want);
+          }
+        });
+      }
+    }
+  }
+}
+
+NM_TEST(nll_of_nan_and_infinity) {
+  on_every_tier([&](const TestEngine& engine) {
+    std::vector<float> x(4 * 20, 1.0f);
+    x[3] = -kInf;
+    x[20 + 5] = kNaN;
+    x[40 + 5] = kInf;
+    for (size_t i = 60; i < 80; i++) x[i] = -kInf;
+    const int32_t targets[4] = {3, 0, 0, 0};
+    double nll[4];
+    nm_nll_args a = args<nm_nll_args>();
+    a.rows = 4;
+    a.vocab = a.logits_stride = 20;
+    a.logits = x.data();
+    a.targets = targets;
+    a.nll = nll;
+    NM_OK_CALL(nm_nll(engine, &a));
+    NM_CHECK(nll[0] == kInf && std::isnan(nll[1]) && std::isnan(nll[2]) && std::isnan(nll[3]));
+  });
+}
+
+NM_TEST(wrong_arguments_are_named) {
+  const TestEngine engine(NM_TIER_REFERENCE, 1);
+  const std::vector<float> x = logits(16, 1);
+  float uniform[2] = {0.5f, 0.5f}, y[16];
+  int32_t ids[2], targets[2] = {0, 7};
+  double losses[2];
+  nm_sample_args good = sample_args(x, 1, 0, 1, 0, uniform, ids);
+  good.rows = 2;
+  good.vocab = good.logits_stride = 8;
+  NM_OK_CALL(nm_sample(engine, &good));
+  using A = nm_sample_args;
+  struct Row {
+    const char* fragment;
+    void (*spoil)(A& a);
+    int32_t status = NM_ERR_ARGUMENT;
+  };
+  const Row rows[] = {
+      {"struct_size", [](A& a) { a.struct_size = 7; }, NM_ERR_STRUCT_SIZE},
+      {"temperature: got -1", [](A& a) { a.temperature = -1; }},
+      {"temperature: got nan", [](A& a) { a.temperature = kNaN; }},
+      {"temperature: got inf", [](A& a) { a.temperature = kInf; }},
+      {"top_p: got 0,", [](A& a) { a.top_p = 0; }},
+      {"top_p: got 1.5", [](A& a) { a.top_p = 1.5f; }},
+      {"top_p: got nan", [](A& a) { a.top_p = kNaN; }},
+      {"min_p: got -0.5", [](A& a) { a.min_p = -0.5f; }},
+      {"min_p: got 2", [](A& a) { a.min_p = 2; }},
+      {"top_k: got -1", [](A& a) { a.top_k = -1; }},
+      {"rows: got -1", [](A& a) { a.rows = -1; }},
+      {"vocab: got 0", [](A& a) { a.vocab = 0; }},
+      {"logits: got NULL", [](A& a) { a.logits = nullptr; }},
+      {"logits_stride: got 7", [](A& a) { a.logits_stride = 7; }},
+      {"ids: got NULL", [](A& a) { a.ids = nullptr; }},
+      {"uniform: got NULL", [](A& a) { a.uniform = nullptr; }},
+      {"logprobs: misaligned",
+       [](A& a) { a.logprobs = reinterpret_cast<float*>(reinterpret_cast<uintptr_t>(a.ids) + 1); }},
+  };
+  for (const Row& row : rows) {
+    A a = good;
+    row.spoil(a);
+    NM_REFUSED(nm_sample(engine, &a), row.status, row.fragment);
+  }
+  for (const float bad : {1.0f, -0.1f, kNaN}) {
+    uniform[1] = bad;
+    NM_REFUSED(nm_sample(engine, &good), NM_ERR_ARGUMENT, "uniform[1]: got");
+  }
+  NM_REFUSED(nm_sample(nullptr, &good), NM_ERR_HANDLE, "engine");
+
+  nm_softmax_args soft = args<nm_softmax_args>();
+  soft.temperature = 1;
+  soft.rows = 2;
+  soft.cols = soft.x_stride = soft.y_stride = 8;
+  soft.x = x.data();
+  soft.y = y;
+  NM_OK_CALL(nm_softmax(engine, &soft));
+  nm_softmax_args bad = soft;
+  bad.temperature = 0;
+  NM_REFUSED(nm_softmax(engine, &bad), NM_ERR_ARGUMENT, "temperature: got 0, expected a finite number > 0");
+  bad = soft;
+  bad.cols = 0;
+  NM_REFUSED(nm_softmax(engine, &bad), NM_ERR_ARGUMENT, "cols: got 0");
+  bad = soft;
+  bad.y = nullptr;
+  NM_REFUSED(nm_softmax(engine, &bad), NM_ERR_ARGUMENT, "y: got NULL");
+  bad = soft;
+  bad.x_stride = 1;
+  NM_REFUSED(nm_softmax(engine, &bad), NM_ERR_ARGUMENT, "x_stride: got 1");
+
+  nm_nll_args nll = args<nm_nll_args>();
+  nll.rows = 2;
+  nll.vocab = nll.logits_stride = 8;
+  nll.logits = x.data();
+  nll.targets = targets;
+  nll.nll = losses;
+  NM_OK_CALL(nm_nll(engine, &nll));
+  targets[1] = 8;
+  NM_REFUSED(nm_nll(engine, &nll), NM_ERR_ARGUMENT, "targets[1]: got 8, expected 0..7");
+  targets[1] = -1;
+  NM_REFUSED(nm_nll(engine, &nll), NM_ERR_ARGUMENT, "targets[1]: got -1");
+  targets[1] = 0;
+  nll.nll = nullptr;
+  NM_REFUSED(nm_nll(engine, &nll), NM_ERR_ARGUMENT, "nll: got NULL");
+  nll.nll = losses;
+  const int32_t cancel = 1;
+  nll.cancel = &cancel;
+  NM_REFUSED(nm_nll(engine, &nll), NM_ERR_CANCELLED, "cancelled");
+}
