@@ -1,5 +1,7 @@
 package org.nanomodel;
 
+import org.nanomodel.ffi.NativeLibrary;
+
 /** The version of this library, as it is written into checkpoints. */
 public final class Version {
   public static final String NUMBER = "0.1.0";
@@ -8,4 +10,9 @@ public final class Version {
   public static final String QUANTIZER = "nanomodel:" + NUMBER;
 
   private Version() {}
+
+  /** The version of the native library's interface, {@code major.minor}. */
+  public static String abi() {
+    return NativeLibrary.abi();
+  }
 }

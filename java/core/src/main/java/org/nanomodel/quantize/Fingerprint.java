@@ -20,7 +20,6 @@ import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.DurableFiles;
 import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
-import org.nanomodel.ffi.generated.NanoModelH;
 
 /**
  * All that a job's result depends on. {@link #identity} tells it by content: sizes and hashes of
@@ -37,7 +36,7 @@ record Fingerprint(ObjectNode identity, ObjectNode modified) {
       ModelDirectory source, QuantizeConfig config, String tier, long shardBytes) {
     var identity = JsonFile.object();
     identity.put("version", Version.NUMBER);
-    identity.put("abi", NanoModelH.NM_ABI_MAJOR() + "." + NanoModelH.NM_ABI_MINOR());
+    identity.put("abi", Version.abi());
     identity.put("tier", tier);
     identity.put("max_shard_bytes", shardBytes);
     identity.set("config", config.toJson());

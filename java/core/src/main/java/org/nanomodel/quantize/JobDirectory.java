@@ -104,6 +104,7 @@ final class JobDirectory implements AutoCloseable {
                 + difference.get()
                 + "; put that back, or restart the job");
       }
+      contents().stream().filter(JobDirectory::isLeftover).forEach(DurableFiles::deleteTree);
       return;
     }
     for (Path old : contents()) {
@@ -126,6 +127,12 @@ final class JobDirectory implements AutoCloseable {
     } catch (IOException e) {
       throw DurableFiles.failed("read", path, e);
     }
+  }
+
+  /** What a process that was killed had not given its name yet. */
+  private static boolean isLeftover(Path file) {
+    String name = file.getFileName().toString();
+    return name.contains(".tmp-") || name.equals("checkpoint");
   }
 
   /** Where the tensors of a layer are, once it is finished. */
