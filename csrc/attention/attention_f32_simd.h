@@ -183,6 +183,7 @@ void key_tile(const nm_attention_args& a, const AttentionTile& tile, Step& step,
   find_keys(a, tile, seen, step);
   int64_t r = 0;
   for (; r + kScoreRows <= n; r += kScoreRows) score_rows<kScoreRows>(step, rows + r, w + r * kTile);
+  for (; r + 2 <= n; r += 2) score_rows<2>(step, rows + r, w + r * kTile);
   for (; r < n; r++) score_rows<1>(step, rows + r, w + r * kTile);
   for (r = 0; r < n; r++) {
     const Span one = rows[r].span(step.base);
