@@ -18,8 +18,8 @@ final class Run {
   private final Sequence sequence;
   private final Sampler sampler;
   private final int context;
-  private final int[] tokens;
   private final long start = System.nanoTime();
+  private int[] tokens;
   private int count;
   private int inStep;
   private long first;
@@ -34,7 +34,7 @@ final class Run {
     this.ends = ends(request.options(), config);
     this.sequence = sequence;
     this.context = context;
-    this.tokens = Arrays.copyOf(request.prompt(), context);
+    this.tokens = request.prompt().clone();
     this.count = request.prompt().length;
     this.sampler = new Sampler(request.options(), request.prompt());
   }
@@ -85,6 +85,9 @@ final class Run {
     last = System.nanoTime();
     if (first == 0) {
       first = last;
+    }
+    if (count == tokens.length) {
+      tokens = Arrays.copyOf(tokens, (int) Math.min(context, 2L * count + 64));
     }
     tokens[count++] = id;
     boolean goOn = request.listener().onToken(id);

@@ -20,6 +20,7 @@ public final class KvCache implements AutoCloseable {
   public static final int BLOCK = 16;
 
   private static final int FIRST_BLOCKS = 16;
+  private static final long MAX_TOKENS = (1L << 30) * BLOCK;
 
   private final Engine engine;
   private final Config config;
@@ -28,7 +29,7 @@ public final class KvCache implements AutoCloseable {
   private final Arena[] arenas;
   private int[] free;
   private int freeCount;
-  private short[] references;
+  private int[] references;
   private int capacity;
   private boolean closed;
 
@@ -37,9 +38,9 @@ public final class KvCache implements AutoCloseable {
    * @param maxTokens the most tokens of all sequences together, each rounded up to whole blocks
    */
   public KvCache(Engine engine, Config config, int layers, long maxTokens) {
-    if (maxTokens < 1 || maxTokens > (long) Integer.MAX_VALUE - BLOCK) {
+    if (maxTokens < 1 || maxTokens > MAX_TOKENS) {
       throw new IllegalArgumentException(
-          "a KV cache for " + maxTokens + " tokens, expected 1 to " + (Integer.MAX_VALUE - BLOCK));
+          "a KV cache for " + maxTokens + " tokens, expected 1 to " + MAX_TOKENS);
     }
     this.engine = engine;
     this.config = config;
@@ -47,7 +48,7 @@ public final class KvCache implements AutoCloseable {
     this.layers = new KvLayer[layers];
     this.arenas = new Arena[layers];
     this.free = new int[0];
-    this.references = new short[0];
+    this.references = new int[0];
     grow(Math.min(FIRST_BLOCKS, maxBlocks));
   }
 
@@ -56,8 +57,8 @@ public final class KvCache implements AutoCloseable {
     return 2 * Math.ceilDiv(maxTokens, (long) BLOCK) * BLOCK * config.kvDim() * 4L * layers;
   }
 
-  public int maxTokens() {
-    return maxBlocks * BLOCK;
+  public long maxTokens() {
+    return (long) maxBlocks * BLOCK;
   }
 
   /** Blocks in use. */

@@ -13,13 +13,16 @@ import org.nanomodel.tensor.Tensor;
  * and refilled each step.
  */
 public final class BatchDescriptor {
+  private static final int FIRST_STRIDE = 128;
+
   private final MemorySegment struct;
   private final MemorySegment positions;
   private final MemorySegment sequence;
-  private final MemorySegment blockTable;
   private final int maxTokens;
   private final int maxSequences;
   private final int maxBlocks;
+  private MemorySegment blockTable;
+  private int stride;
   private int tokens;
   private int sequences;
 
@@ -44,13 +47,23 @@ public final class BatchDescriptor {
     this.maxBlocks = maxBlocks;
     positions = Tensor.allocate(arena, DataType.I32, maxTokens).segment();
     sequence = Tensor.allocate(arena, DataType.I32, maxTokens).segment();
-    blockTable = Tensor.allocate(arena, DataType.I32, maxSequences, maxBlocks).segment();
     struct = nm_batch.allocate(arena);
     nm_batch.struct_size(struct, (int) struct.byteSize());
     nm_batch.positions(struct, positions);
     nm_batch.sequence(struct, sequence);
+    setTable(arena, Math.min(maxBlocks, FIRST_STRIDE));
+  }
+
+  /** A table of wider rows, with the rows of the step so far. */
+  private void setTable(Arena arena, int newStride) {
+    MemorySegment table = Tensor.allocate(arena, DataType.I32, maxSequences, newStride).segment();
+    for (long s = 0; s < sequences; s++) {
+      MemorySegment.copy(blockTable, 4L * s * stride, table, 4L * s * newStride, 4L * stride);
+    }
+    blockTable = table;
+    stride = newStride;
     nm_batch.block_table(struct, blockTable);
-    nm_batch.block_table_stride(struct, maxBlocks);
+    nm_batch.block_table_stride(struct, stride);
   }
 
   public void clear() {
@@ -85,8 +98,11 @@ public final class BatchDescriptor {
               + maxBlocks
               + " blocks");
     }
+    if (blockCount > stride) {
+      setTable(Arena.ofAuto(), (int) Math.min(maxBlocks, Math.max(blockCount, 2L * stride)));
+    }
     MemorySegment.copy(
-        blocks, 0, blockTable, ValueLayout.JAVA_INT, 4L * sequences * maxBlocks, blockCount);
+        blocks, 0, blockTable, ValueLayout.JAVA_INT, 4L * sequences * stride, blockCount);
     for (int i = 0; i < n; i++) {
       positions.setAtIndex(ValueLayout.JAVA_INT, tokens + i, first + i);
       sequence.setAtIndex(ValueLayout.JAVA_INT, tokens + i, sequences);

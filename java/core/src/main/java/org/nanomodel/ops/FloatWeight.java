@@ -24,8 +24,7 @@ public record FloatWeight(DataType type, long n, long k, MemorySegment data) imp
       return Optional.empty();
     }
     long n = weights.stream().mapToLong(FloatWeight::n).reduce(0, Math::addExact);
-    MemorySegment all =
-        arena.allocate(Math.max(1, Tensor.byteSize(first.type, n, first.k)), Tensor.ALIGNMENT);
+    MemorySegment all = Tensor.allocate(arena, first.type, n, first.k).segment();
     long at = 0;
     for (FloatWeight w : weights) {
       long bytes = Tensor.byteSize(w.type, w.n, w.k);

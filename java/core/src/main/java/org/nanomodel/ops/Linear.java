@@ -88,7 +88,7 @@ public final class Linear implements AutoCloseable {
       try {
         Native.check(nm_linear_pack_size(handle, w, bytes));
         long size = bytes.get(ValueLayout.JAVA_LONG, 0);
-        MemorySegment image = owner.allocate(Math.max(1, size), Tensor.ALIGNMENT);
+        MemorySegment image = Tensor.allocate(owner, DataType.U8, size).segment();
         Native.check(nm_linear_pack(handle, w, image, size));
         return image;
       } finally {

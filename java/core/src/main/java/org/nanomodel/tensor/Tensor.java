@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import org.nanomodel.NativeException;
 
 /**
  * A typed, strided view of memory: dtype + shape + row stride over a segment. The view is immutable
@@ -45,7 +46,14 @@ public final class Tensor {
 
   /** A dense, zeroed tensor of its own memory, 64-byte aligned. */
   public static Tensor allocate(Arena arena, DataType type, long... shape) {
-    return of(type, arena.allocate(Math.max(1, byteSize(type, shape)), ALIGNMENT), shape);
+    long bytes = byteSize(type, shape);
+    try {
+      return of(type, arena.allocate(Math.max(1, bytes), ALIGNMENT), shape);
+    } catch (OutOfMemoryError e) {
+      throw new NativeException(
+          NativeException.MEMORY,
+          "no memory for a tensor " + type + Arrays.toString(shape) + " of " + bytes + " bytes");
+    }
   }
 
   public static Tensor ofFloats(Arena arena, float[] values, long... shape) {

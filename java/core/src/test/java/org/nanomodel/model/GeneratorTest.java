@@ -219,6 +219,29 @@ class GeneratorTest {
   }
 
   @Test
+  void anEndlessContextCostsNothingUntilItIsUsed() {
+    var json = TestConfig.with(TestConfig.llama(), "{'max_position_embeddings': 1073741824}");
+    Config endless = TestConfig.parse(json);
+    try (var m = CausalModel.load(TestEngine.get(), endless, MemoryWeights.random(CONFIG, 21))) {
+      var seen = new ArrayList<Integer>();
+      List<GenerateResult> r =
+          new Generator(m)
+              .generate(
+                  List.of(
+                      new Request(
+                          new int[] {1},
+                          options(Integer.MAX_VALUE).build(),
+                          id ->
+                              seen.add(id)
+                                  && seen.size() < 3000, // beyond the first row of the block table
+                          new Cancel()),
+                      Request.of(new int[] {2}, options(2).build())));
+      assertThat(r.get(0).ids()).isEqualTo(seen).hasSize(3000);
+      assertThat(r.get(1).ids()).hasSize(2);
+    }
+  }
+
+  @Test
   void theRepeatPenaltyKeepsTokensFromComingBack() {
     int[] prompt = {3, 4};
     List<Integer> penalized =

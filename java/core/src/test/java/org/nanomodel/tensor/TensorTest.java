@@ -6,6 +6,7 @@ import static org.assertj.core.api.Assertions.assertThatThrownBy;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.junit.jupiter.api.Test;
+import org.nanomodel.NativeException;
 
 class TensorTest {
   private static Tensor numbers(Arena arena, long rows, long cols) {
@@ -66,6 +67,16 @@ class TensorTest {
     assertThatThrownBy(() -> Tensor.byteSize(DataType.U8, 4, -1)).hasMessageContaining("negative");
     assertThat(Tensor.byteSize(DataType.BF16, 3, 0, 5)).isZero();
     assertThat(Tensor.byteSize(DataType.F64)).as("a scalar").isEqualTo(8);
+  }
+
+  @Test
+  void memoryThatIsNotThereIsSaidInBytes() {
+    try (var arena = Arena.ofConfined()) {
+      assertThatThrownBy(() -> Tensor.allocate(arena, DataType.F32, 1L << 24, 1L << 35))
+          .isInstanceOfSatisfying(
+              NativeException.class, e -> assertThat(e.code()).isEqualTo(NativeException.MEMORY))
+          .hasMessageContaining("F32[16777216, 34359738368] of 2305843009213693952 bytes");
+    }
   }
 
   @Test

@@ -1,0 +1,2 @@
+/** Continuing texts, token by token. */
+package org.nanomodel.generate;

@@ -1,0 +1,2 @@
+/** What models are made of: an engine, its kernels as ops, weights packed into linears. */
+package org.nanomodel.ops;

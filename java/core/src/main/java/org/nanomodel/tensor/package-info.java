@@ -1,0 +1,2 @@
+/** Typed, strided views of memory. */
+package org.nanomodel.tensor;
