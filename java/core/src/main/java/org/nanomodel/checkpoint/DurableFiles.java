@@ -1,7 +1,6 @@
 package org.nanomodel.checkpoint;
 
 import java.io.IOException;
-import java.io.UncheckedIOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
@@ -15,6 +14,7 @@ import java.security.NoSuchAlgorithmException;
 import java.util.Comparator;
 import java.util.HexFormat;
 import java.util.concurrent.ThreadLocalRandom;
+import org.nanomodel.NanoModelException;
 
 /**
  * Files that are either whole or not there, also after a power cut: temporary name, fsync, rename,
@@ -138,8 +138,8 @@ public final class DurableFiles {
   }
 
   /** The IOException of a file, as one line that names it. */
-  public static UncheckedIOException failed(String what, Path file, IOException e) {
-    return new UncheckedIOException(
+  public static NanoModelException failed(String what, Path file, IOException e) {
+    return new NanoModelException(
         "cannot " + what + " " + file + ": " + e.getClass().getSimpleName() + " " + e.getMessage(),
         e);
   }

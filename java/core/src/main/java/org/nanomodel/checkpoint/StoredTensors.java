@@ -78,7 +78,7 @@ final class StoredTensors implements AutoCloseable {
     if (!types.contains(type)) {
       throw new BadModelException(where(name) + " has dtype " + type + ", expected " + types);
     }
-    files.file(name).checkNotCut();
+    checkNotCut(name);
     return Tensor.of(type, files.segment(name), info(name).shape());
   }
 
@@ -94,6 +94,14 @@ final class StoredTensors implements AutoCloseable {
           where(name) + " has shape " + Arrays.toString(got) + ", expected " + shapeText(shape));
     }
     return tensor(name, types);
+  }
+
+  private void checkNotCut(String name) {
+    try {
+      files.file(name).checkNotCut();
+    } catch (SafetensorsException e) {
+      throw new BadModelException(e.getMessage(), e);
+    }
   }
 
   Optional<Tensor> find(String name, List<DataType> types, long... shape) {

@@ -10,6 +10,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
+import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.Version;
 import org.nanomodel.checkpoint.CheckpointWriter;
@@ -18,6 +19,7 @@ import org.nanomodel.checkpoint.DurableFiles;
 import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.ops.Cancel;
+import org.nanomodel.safetensors.SafetensorsException;
 import org.nanomodel.safetensors.SafetensorsFile;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.safetensors.TensorSpec;
@@ -61,6 +63,8 @@ final class Assembly {
           cancel::isRaised);
     } catch (IOException e) {
       throw DurableFiles.failed("create", job.staging(), e);
+    } catch (SafetensorsException e) {
+      throw new NanoModelException(e.getMessage() + "; restart the job", e);
     } finally {
       layers.forEach(SafetensorsFile::close);
     }
