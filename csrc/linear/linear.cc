@@ -12,6 +12,7 @@ namespace {
 /** Work below this is not worth handing to another thread: some 20 us. */
 constexpr int64_t kDirectChunkBytes = 1 << 18;
 constexpr int64_t kBlockedChunkFmas = 1 << 20;
+constexpr int64_t kArrangeChunk = 1 << 15;  // elements of x
 constexpr int64_t kPanelsInFlight = 4;  // direct kernels take so many at once
 
 int64_t span(int64_t rows, int64_t cols, int64_t stride) { return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4; }
@@ -34,16 +35,9 @@ void check(const nm_linear_args& a, const ImageHeader& h) {
     check_no_overlap("residual", a.residual, span(a.m, h.n, a.residual_stride), "y", a.y, y_bytes);
 }
 
-/** Columns [begin, end) of the image, of one row of x. */
-void take_columns(const Image& image, const float* x, int64_t begin, int64_t end, float* to) {
-  if (image.map == nullptr) {
-    std::copy(x + begin, x + end, to);
-    return;
-  }
-  for (int64_t c = begin; c < end; c++) {
-    const int32_t k = image.map[c];
-    *to++ = k < 0 ? 0.0f : x[k];
-  }
+/** The columns of the image of one row of x. */
+void take_columns(const Image& image, const float* x, float* to) {
+  for (int64_t c = 0; c < image.columns; c++) to[c] = image.map[c] < 0 ? 0.0f : x[image.map[c]];
 }
 
 void run_direct(Engine& engine, LinearJob& job, const LinearKernel& kernel, const int32_t* cancel) {
@@ -51,7 +45,7 @@ void run_direct(Engine& engine, LinearJob& job, const LinearKernel& kernel, cons
   if (image.map != nullptr) {
     float* taken = engine.shared_work().get<float>(job.m * image.columns);
     for (int64_t r = 0; r < job.m; r++)
-      take_columns(image, job.x + r * job.x_stride, 0, image.columns, taken + r * image.columns);
+      take_columns(image, job.x + r * job.x_stride, taken + r * image.columns);
     job.x = taken;
     job.x_stride = image.columns;
   }
@@ -62,17 +56,16 @@ void run_direct(Engine& engine, LinearJob& job, const LinearKernel& kernel, cons
 
 void run_blocked(Engine& engine, LinearJob& job, const LinearKernel& kernel, const int32_t* cancel) {
   const Image& image = job.image;
+  const LinearKernels& kernels = *engine.kernels().linear;
   float* arranged = engine.shared_work().get<float>(job.m * image.columns);
-  engine.parallel_for(image.blocks, (1 << 17) / (job.m * kMaxBlock) + 1, cancel, [&](int64_t begin, int64_t end, int) {
-    for (int64_t b = begin; b < end; b++) {
-      const int64_t first = image.block[b].begin, last = image.block[b].end;
-      for (int64_t r = 0; r < job.m; r++)
-        take_columns(image, job.x + r * job.x_stride, first, last, arranged + job.m * first + r * (last - first));
-    }
-  });
+  const int64_t tiles = (job.m + kernels.tile_rows - 1) / kernels.tile_rows;
+  engine.parallel_for(image.blocks * tiles, kArrangeChunk / (kernels.tile_rows * kMaxBlock), cancel,
+                      [&](int64_t begin, int64_t end, int) {
+                        for (int64_t i = begin; i < end; i++) kernels.arrange(job, i / tiles, i % tiles, arranged);
+                      });
   job.x = arranged;
 
-  // An item is up to 256 rows by 8 panels; fewer panels where that leaves threads without work.
+  // Fewer panels an item where that leaves threads without work.
   const int64_t row_items = (job.m + kBlockedRows - 1) / kBlockedRows;
   int64_t panels = kBlockedPanels;
   while (panels > 2 && row_items * ((image.panels + panels - 1) / panels) < 4 * engine.threads()) panels /= 2;

@@ -20,8 +20,8 @@ struct LinearJob {
   Image image;
   int64_t m;
   /**
-   * direct: [M, columns], rows x_stride apart. blocked: block after block of the image, each [M, width of the block]
-   * without gaps.
+   * direct: [M, columns], rows x_stride apart. blocked: block after block of the image, in each tile_rows rows after
+   * the other (fewer in the last), in each [width of the block, rows], all without gaps.
    */
   const float* x;
   int64_t x_stride;
@@ -38,19 +38,25 @@ struct LinearKernel {
   /** All M rows, 1..direct_rows of them, times the panels [begin, end). */
   void (*direct)(const LinearJob& job, int64_t panel_begin, int64_t panel_end);
   /**
-   * The rows [begin, end), at most kBlockedRows, times at most kBlockedPanels panels. work: kBlockedWork floats, 64-byte
-   * aligned.
+   * The rows [begin, end), at most kBlockedRows and begin a multiple of it, times at most kBlockedPanels panels. work:
+   * kBlockedWork floats, 64-byte aligned.
    */
   void (*blocked)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
                   float* work);
 };
 
-/** What a worker holds at once: float32 weights, 128 KB, beside as many running sums. */
-constexpr int64_t kBlockedRows = 256, kBlockedPanels = 8;
-constexpr int64_t kBlockedWork = kBlockedPanels * kPanel * (kMaxBlock + kBlockedRows);
+/**
+ * What a worker holds at once: two panels of a block as float32 (32 KB: the first cache), beside the rows of x of a block
+ * and the running sums of all panels (240 KB each: the second). 240 is a multiple of every tier's tile_rows.
+ */
+constexpr int64_t kBlockedRows = 240, kBlockedPanels = 16;
+constexpr int64_t kBlockedWork = 2 * kPanel * kMaxBlock + (kBlockedPanels + 1) * kPanel * kBlockedRows;
 
 struct LinearKernels {
   int64_t direct_rows;  // up to this M `direct` serves, above `blocked`
+  int64_t tile_rows;    // of `blocked`
+  /** Brings x into the order of `blocked`: one tile of rows in one block of columns; job.x as for `direct`. */
+  void (*arrange)(const LinearJob& job, int64_t block, int64_t tile, float* arranged);
   LinearKernel by_layout[kLayouts];
 };
 

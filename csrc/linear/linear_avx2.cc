@@ -4,7 +4,7 @@ namespace nm {
 namespace avx2 {
 
 // clang-format off
-const LinearKernels linear = {4,  // rows up to which `direct` serves
+const LinearKernels linear = {8 /* direct_rows */, kTileRows, arrange,
     {{"linear_f32_avx2",  direct<F32>,  blocked<F32>},
      {"linear_f16_avx2",  direct<F16>,  blocked<F16>},
      {"linear_bf16_avx2", direct<Bf16>, blocked<Bf16>},

@@ -4,7 +4,7 @@ namespace nm {
 namespace avx512 {
 
 // clang-format off
-const LinearKernels linear = {4,  // rows up to which `direct` serves
+const LinearKernels linear = {32 /* direct_rows */, kTileRows, arrange,
     {{"linear_f32_avx512",  direct<F32>,  blocked<F32>},
      {"linear_f16_avx512",  direct<F16>,  blocked<F16>},
      {"linear_bf16_avx512", direct<Bf16>, blocked<Bf16>},

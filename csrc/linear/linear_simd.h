@@ -11,6 +11,8 @@ namespace {
 
 #define NM_INLINE __attribute__((always_inline))
 
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
 /** A strip is one vector of rows: a panel is one strip (AVX-512) or two (AVX2). */
 constexpr int kStrips = static_cast<int>(kPanel) / Vec::N;
 
@@ -23,9 +25,11 @@ struct F32 {
   static constexpr bool kInteger = false;
   static constexpr int kColumns = 1, kLine = 64;
   struct Zero {};
-  template <class F>
-  NM_INLINE static void expand(const uint8_t* p, const Zero&, F&& f) {
-    f(0, Vec::load(reinterpret_cast<const float*>(p)));
+  using Line = Vec;
+  static Line load(const uint8_t* p) { return Vec::load(reinterpret_cast<const float*>(p)); }
+  template <bool>
+  static Vec take(Line& line, const Zero&) {
+    return line;
   }
 };
 
@@ -33,9 +37,11 @@ struct F16 {
   static constexpr bool kInteger = false;
   static constexpr int kColumns = 1, kLine = 32;
   struct Zero {};
-  template <class F>
-  NM_INLINE static void expand(const uint8_t* p, const Zero&, F&& f) {
-    f(0, Vec::from_f16(reinterpret_cast<const uint16_t*>(p)));
+  using Line = Vec;
+  static Line load(const uint8_t* p) { return Vec::from_f16(reinterpret_cast<const uint16_t*>(p)); }
+  template <bool>
+  static Vec take(Line& line, const Zero&) {
+    return line;
   }
 };
 
@@ -43,9 +49,11 @@ struct Bf16 {
   static constexpr bool kInteger = false;
   static constexpr int kColumns = 1, kLine = 32;
   struct Zero {};
-  template <class F>
-  NM_INLINE static void expand(const uint8_t* p, const Zero&, F&& f) {
-    f(0, Vec::from_bf16(reinterpret_cast<const uint16_t*>(p)));
+  using Line = Vec;
+  static Line load(const uint8_t* p) { return Vec::from_bf16(reinterpret_cast<const uint16_t*>(p)); }
+  template <bool>
+  static Vec take(Line& line, const Zero&) {
+    return line;
   }
 };
 
@@ -88,7 +96,7 @@ struct Integer {
   static constexpr bool kInteger = true;
   static constexpr int kColumns = 32 / kBits, kLine = 64;
   static constexpr int kMask = (1 << kBits) - 1;
-  static constexpr int kEven = 0x4b000000, kOdd = 0x4b000000 - (kBits << 23);  // 2^23, 2^(23 - kBits)
+  static constexpr int kEvenHigh = 0x4b000000, kOddHigh = 0x4b000000 - (kBits << 23);  // 2^23, 2^(23 - kBits)
   struct Zero {
     Vec even, odd;
   };
@@ -96,15 +104,14 @@ struct Integer {
     const Vec z = Vec::from_u8(p);
     return {Vec::all(0x1p23f) + z, Vec::all(0x1p23f / (1 << kBits)) + z};
   }
-  template <class F>
-  NM_INLINE static void expand(const uint8_t* p, const Zero& zero, F&& f) {
-    Lanes v = Lanes::load(p);
-#pragma GCC unroll 4
-    for (int j = 0; j < kColumns; j += 2) {
-      f(j, v.field<kMask, kEven>() - zero.even);
-      f(j + 1, v.field<(kMask << kBits), kOdd>() - zero.odd);
-      v = v.shifted<2 * kBits>();
-    }
+  using Line = Lanes;
+  static Line load(const uint8_t* p) { return Lanes::load(p); }
+  template <bool kOdd>
+  static Vec take(Line& line, const Zero& zero) {
+    if constexpr (!kOdd) return line.template field<kMask, kEvenHigh>() - zero.even;
+    const Vec w = line.template field<(kMask << kBits), kOddHigh>() - zero.odd;
+    line = line.template shifted<2 * kBits>();
+    return w;
   }
 };
 using I4 = Integer<4>;
@@ -154,15 +161,56 @@ NM_INLINE inline void finish(const LinearJob& job, int64_t row, int64_t n, Vec t
   }
 }
 
+/** Rows of the largest register tile, two strips wide: 8 x 2 of 32 registers, 6 x 2 of 16. */
+constexpr int kTileRows = Vec::N == 16 ? 8 : 6;
+
 // ---------- decode: kRows rows of x, kPanels panels at once, each weight read once ----------
 
 /** How far ahead of the loads a panel is prefetched: the time of a memory access at the speed of one core. */
 constexpr int64_t kAhead = 2048;
 
+/** Rows of the largest tile; codes need registers of their own. */
+template <class W>
+constexpr int kDirectRows = Vec::N == 16 ? 8 : W::kInteger ? 4 : 6;
+
+/** sum[r][s] += x[r] * (the next column of line s). */
+template <class W, bool kOdd, int kRows, int kWide>
+NM_INLINE inline void add_column(Vec (&sum)[kRows][kWide], typename W::Line (&line)[kWide],
+                                 const typename W::Zero (&zero)[kWide], const float* x, int64_t stride) {
+  Vec w[kWide];
+#pragma GCC unroll 8
+  for (int s = 0; s < kWide; s++) w[s] = W::template take<kOdd>(line[s], zero[s]);
+#pragma GCC unroll 8
+  for (int r = 0; r < kRows; r++) {
+    const Vec broadcast = Vec::all(x[r * stride]);
+#pragma GCC unroll 8
+    for (int s = 0; s < kWide; s++) sum[r][s] = Vec::fma(broadcast, w[s], sum[r][s]);
+  }
+}
+
+/** sum[r][s] += x[r] * (all columns of line s). */
+template <class W, int kRows, int kWide>
+NM_INLINE inline void add_line(Vec (&sum)[kRows][kWide], typename W::Line (&line)[kWide],
+                               const typename W::Zero (&zero)[kWide], const float* x, int64_t stride) {
+  const auto add_pair = [&](int j) NM_INLINE {
+    add_column<W, false, kRows, kWide>(sum, line, zero, x + j, stride);
+    if constexpr (W::kInteger) add_column<W, true, kRows, kWide>(sum, line, zero, x + j + 1, stride);
+  };
+  if constexpr (Vec::N == 16 || kRows == 1) {
+#pragma GCC unroll 4
+    for (int j = 0; j < W::kColumns; j += 2) add_pair(j);
+  } else {  // unrolled further, it would not fit 16 registers
+#pragma GCC unroll 2
+    for (int j = 0; j < W::kColumns; j += 2) add_pair(j);
+  }
+}
+
 template <class W, int kRows, int kPanels>
-void direct_tile(const LinearJob& job, int64_t panel) {
+void direct_tile(const LinearJob& job, int64_t row, int64_t panel) {
   constexpr int kWide = kPanels * kStrips;
   const Image& image = job.image;
+  const int64_t stride = job.x_stride;
+  const float* x = job.x + row * stride;
   const uint8_t* weights[kPanels];
   for (int p = 0; p < kPanels; p++) weights[p] = image.weights + (panel + p) * image.panel_bytes;
   Vec total[kRows][kWide];
@@ -179,58 +227,109 @@ void direct_tile(const LinearJob& job, int64_t panel) {
     }
     // Past the end of these panels the next ones begin, kPanels further on.
     const int64_t ahead = at + kAhead < image.panel_bytes ? kAhead : kAhead + (kPanels - 1) * image.panel_bytes;
-    for (int64_t c = block.begin; c < block.end; c += W::kColumns, at += W::kLine)
+    for (int64_t c = block.begin; c < block.end; c += W::kColumns, at += W::kLine) {
+      typename W::Line line[kWide];
 #pragma GCC unroll 8
       for (int s = 0; s < kWide; s++) {
-        const uint8_t* line = weights[s / kStrips] + at;
-        if (s % kStrips == 0) __builtin_prefetch(line + ahead);
-        W::expand(line + s % kStrips * (W::kLine / kStrips), zero[s], [&](int j, Vec w) NM_INLINE {
-#pragma GCC unroll 4
-          for (int r = 0; r < kRows; r++)
-            sum[r][s] = Vec::fma(Vec::all(job.x[r * job.x_stride + c + j]), w, sum[r][s]);
-        });
+        const uint8_t* from = weights[s / kStrips] + at;
+        if (s % kStrips == 0) __builtin_prefetch(from + ahead);
+        line[s] = W::load(from + s % kStrips * (W::kLine / kStrips));
       }
+      add_line<W, kRows, kWide>(sum, line, zero, x + c, stride);
+    }
     for (int s = 0; s < kWide; s++) {
       const Vec scale = scale_of<W>(image, panel + s / kStrips, block.group, s % kStrips);
       for (int r = 0; r < kRows; r++) total[r][s] = add_block<W>(scale, sum[r][s], total[r][s]);
     }
   }
   for (int r = 0; r < kRows; r++)
-    for (int s = 0; s < kWide; s++) finish(job, r, panel * kPanel + s * Vec::N, total[r][s]);
+    for (int s = 0; s < kWide; s++) finish(job, row + r, panel * kPanel + s * Vec::N, total[r][s]);
+}
+
+/** Panels at once: as many as leave their sums in registers, and enough to hide the latency of an FMA. */
+template <class W, int kRows>
+constexpr int panels_at_once() {
+  if (Vec::N == 16) return kRows <= 4 ? 4 : 2;
+  return kRows == 1 ? (W::kInteger ? 2 : 4) : kRows == 2 ? 2 : 1;
 }
 
 template <class W, int kRows>
-void direct_rows(const LinearJob& job, int64_t begin, int64_t end) {
+void direct_rows(const LinearJob& job, int64_t row, int64_t begin, int64_t end) {
+  constexpr int kPanels = panels_at_once<W, kRows>();
   int64_t panel = begin;
-  for (; panel + 4 <= end; panel += 4) direct_tile<W, kRows, 4>(job, panel);
-  if (panel + 2 <= end) {
-    direct_tile<W, kRows, 2>(job, panel);
-    panel += 2;
-  }
-  if (panel < end) direct_tile<W, kRows, 1>(job, panel);
+  for (; panel + kPanels <= end; panel += kPanels) direct_tile<W, kRows, kPanels>(job, row, panel);
+  for (; panel < end; panel++) direct_tile<W, kRows, 1>(job, row, panel);
 }
 
 template <class W>
-void direct(const LinearJob& job, int64_t begin, int64_t end) {
-  switch (job.m) {
-    case 1: return direct_rows<W, 1>(job, begin, end);
-    case 2: return direct_rows<W, 2>(job, begin, end);
-    case 3: return direct_rows<W, 3>(job, begin, end);
-    default: return direct_rows<W, 4>(job, begin, end);
+void direct_group(const LinearJob& job, int64_t row, int64_t rows, int64_t begin, int64_t end) {
+  switch (rows) {
+    case 1: return direct_rows<W, 1>(job, row, begin, end);
+    case 2: return direct_rows<W, 2>(job, row, begin, end);
+    case 3: return direct_rows<W, 3>(job, row, begin, end);
+    case 4: return direct_rows<W, 4>(job, row, begin, end);
+    default: break;
+  }
+  if constexpr (kDirectRows<W> > 4) {
+    switch (rows) {
+      case 5: return direct_rows<W, 5>(job, row, begin, end);
+      case 6: return direct_rows<W, 6>(job, row, begin, end);
+      default: break;
+    }
+  }
+  if constexpr (kDirectRows<W> > 6) {
+    if (rows == 7)
+      direct_rows<W, 7>(job, row, begin, end);
+    else
+      direct_rows<W, 8>(job, row, begin, end);
   }
 }
 
-// ---------- prefill: a block of panels as float32 in the cache, used for all rows ----------
+/** All rows of a few panels, then the next panels: from the second tile of rows on their weights are in the cache. */
+template <class W>
+void direct(const LinearJob& job, int64_t begin, int64_t end) {
+  for (int64_t panel = begin; panel < end; panel += 4)
+    for (int64_t row = 0; row < job.m; row += kDirectRows<W>)
+      direct_group<W>(job, row, least(job.m - row, kDirectRows<W>), panel, least(panel + 4, end));
+}
 
-/** Rows of the register tile; it is two strips wide. 8 x 2 of 32 registers, 6 x 2 of 16. */
-constexpr int kTileRows = Vec::N == 16 ? 8 : 6;
+// ---------- prefill: panels as float32 in the first cache, used for all rows ----------
 
-/** A block of `width` columns: x [rows, width], two strips w0, w1 with `step` floats between columns. */
+template <int kRows>
+void arrange_tile(const Image& image, const Block& block, const float* x, int64_t stride, float* to) {
+  for (int64_t c = block.begin; c < block.end; c++, to += kRows) {
+    const int64_t k = image.map == nullptr ? c : image.map[c];
+#pragma GCC unroll 8
+    for (int r = 0; r < kRows; r++) to[r] = k < 0 ? 0.0f : x[r * stride + k];
+  }
+}
+
+void arrange(const LinearJob& job, int64_t b, int64_t tile, float* arranged) {
+  const Block& block = job.image.block[b];
+  const int64_t row = tile * kTileRows, width = block.end - block.begin, left = job.m - row;
+  const float* x = job.x + row * job.x_stride;
+  float* to = arranged + job.m * block.begin + row * width;
+  switch (least(left, kTileRows)) {
+    case 1: return arrange_tile<1>(job.image, block, x, job.x_stride, to);
+    case 2: return arrange_tile<2>(job.image, block, x, job.x_stride, to);
+    case 3: return arrange_tile<3>(job.image, block, x, job.x_stride, to);
+    case 4: return arrange_tile<4>(job.image, block, x, job.x_stride, to);
+    case 5: return arrange_tile<5>(job.image, block, x, job.x_stride, to);
+    case 6: return arrange_tile<6>(job.image, block, x, job.x_stride, to);
+    case 7: return arrange_tile<7>(job.image, block, x, job.x_stride, to);
+    default: return arrange_tile<8>(job.image, block, x, job.x_stride, to);
+  }
+}
+
+/** Panels that two strips come from. */
+constexpr int kTilePanels = 2 / kStrips;
+
+/** A block of `width` columns of some rows and two strips. */
 struct Tile {
-  const float* x;
-  int64_t width;
-  const float* w0;
+  const float* x;   // [tiles][width][rows of the tile]
+  const float* w0;  // [width][16]
   const float* w1;
+  int64_t width;
   float* total;  // [rows][2][Vec::N]
   Vec scale0, scale1;
 };
@@ -240,12 +339,11 @@ void multiply_tile(const Tile& t) {
   Vec sum[kRows][2];
   for (int r = 0; r < kRows; r++) sum[r][0] = sum[r][1] = Vec::zero();
   const float *x = t.x, *w0 = t.w0, *w1 = t.w1;
-  const int64_t width = t.width;
-  for (int64_t c = 0; c < width; c++) {
-    const Vec a = Vec::load(w0 + c * kPanel), b = Vec::load(w1 + c * kPanel);
+  for (int64_t c = 0; c < t.width; c++, x += kRows, w0 += kPanel, w1 += kPanel) {
+    const Vec a = Vec::load(w0), b = Vec::load(w1);
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++) {
-      const Vec broadcast = Vec::all(x[r * width + c]);
+      const Vec broadcast = Vec::all(x[r]);
       sum[r][0] = Vec::fma(broadcast, a, sum[r][0]);
       sum[r][1] = Vec::fma(broadcast, b, sum[r][1]);
     }
@@ -285,9 +383,14 @@ const float* expand_panel(const Image& image, const Block& block, int64_t panel,
   for (int s = 0; s < kStrips; s++) zero[s] = zero_of<W>(image, panel, block.group, s);
   float* to = buffer;
   for (int64_t c = block.begin; c < block.end; c += W::kColumns, line += W::kLine, to += W::kColumns * kPanel)
-    for (int s = 0; s < kStrips; s++)
-      W::expand(line + s * (W::kLine / kStrips), zero[s],
-                [&](int j, Vec w) NM_INLINE { w.store(to + j * kPanel + s * Vec::N); });
+    for (int s = 0; s < kStrips; s++) {
+      typename W::Line taken = W::load(line + s * (W::kLine / kStrips));
+#pragma GCC unroll 4
+      for (int j = 0; j < W::kColumns; j += 2) {
+        W::template take<false>(taken, zero[s]).store(to + j * kPanel + s * Vec::N);
+        if constexpr (W::kInteger) W::template take<true>(taken, zero[s]).store(to + (j + 1) * kPanel + s * Vec::N);
+      }
+    }
   return buffer;
 }
 
@@ -295,33 +398,34 @@ template <class W>
 void blocked(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
              float* work) {
   const Image& image = job.image;
-  const int64_t rows = row_end - row_begin, strips = (panel_end - panel_begin) * kStrips;
-  float* const totals = work + kBlockedPanels * kMaxBlock * kPanel;  // [pair of strips][rows][2][Vec::N]
-  std::memset(totals, 0, static_cast<size_t>((strips + 1) / 2 * rows * 2 * Vec::N) * sizeof(float));
+  const int64_t rows = row_end - row_begin, panels = panel_end - panel_begin;
+  float* const totals = work + 2 * kMaxBlock * kPanel;  // [panels / kTilePanels][rows][2][Vec::N]
+  std::memset(totals, 0, static_cast<size_t>((panels + 1) * rows * kPanel) * sizeof(float));
   for (int64_t b = 0; b < image.blocks; b++) {
     const Block& block = image.block[b];
-    const int64_t width = block.end - block.begin;
-    const float* panels[kBlockedPanels];
-    for (int64_t p = panel_begin; p < panel_end; p++)
-      panels[p - panel_begin] = expand_panel<W>(image, block, p, work + (p - panel_begin) * kMaxBlock * kPanel);
-    for (int64_t s = 0; s < strips; s += 2) {
-      const int64_t last = s + 1 < strips ? s + 1 : s;  // an odd strip is multiplied twice, and stored once
-      const int64_t p0 = s / kStrips, p1 = last / kStrips;
-      Tile tile = {};
-      tile.x = job.x + job.m * block.begin + row_begin * width;
-      tile.width = width;
-      tile.w0 = panels[p0] + s % kStrips * Vec::N;
-      tile.w1 = panels[p1] + last % kStrips * Vec::N;
-      tile.total = totals + s * rows * Vec::N;
-      tile.scale0 = scale_of<W>(image, panel_begin + p0, block.group, static_cast<int>(s % kStrips));
-      tile.scale1 = scale_of<W>(image, panel_begin + p1, block.group, static_cast<int>(last % kStrips));
+    Tile tile = {};
+    tile.width = block.end - block.begin;
+    tile.x = job.x + job.m * block.begin + row_begin * tile.width;
+    for (int64_t p = 0; p < panels; p += kTilePanels) {
+      // The second strip is that of the next panel or the other half of this one. Behind the last panel it is the first
+      // strip again, and is not stored.
+      const int64_t panel = panel_begin + p, other = p + kTilePanels <= panels ? panel + kTilePanels - 1 : panel;
+      tile.w0 = expand_panel<W>(image, block, panel, work);
+      tile.w1 = other == panel ? tile.w0 : expand_panel<W>(image, block, other, work + kMaxBlock * kPanel);
+      tile.w1 += (kStrips - 1) * Vec::N;
+      tile.scale0 = scale_of<W>(image, panel, block.group, 0);
+      tile.scale1 = scale_of<W>(image, other, block.group, kStrips - 1);
+      tile.total = totals + p * rows * kPanel;
       multiply<W>(tile, rows);
     }
   }
-  for (int64_t s = 0; s < strips; s++)
+  for (int64_t p = 0; p < panels; p++)
     for (int64_t r = 0; r < rows; r++)
-      finish(job, row_begin + r, panel_begin * kPanel + s * Vec::N,
-             Vec::load(totals + (s / 2 * rows + r) * 2 * Vec::N + s % 2 * Vec::N));
+      for (int s = 0; s < kStrips; s++) {
+        const int64_t tile = p / kTilePanels * kTilePanels, strip = p % kTilePanels + s;
+        finish(job, row_begin + r, (panel_begin + p) * kPanel + s * Vec::N,
+               Vec::load(totals + tile * rows * kPanel + (r * 2 + strip) * Vec::N));
+      }
 }
 
 }  // namespace

@@ -247,12 +247,12 @@ NM_TEST(chunks_of_many_threads_cover_large_weights) {
   }
 }
 
-NM_TEST(more_rows_than_a_block_of_rows) {
+NM_TEST(every_tail_of_many_rows_and_more_rows_than_a_block) {
   const Shape shape = {4, 0, 40, 300, 128, false, false, true};
   const Weight weight(shape, 5);
   nmtest::on_every_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
-    for (const int64_t m : {256, 257, 523}) check_product(engine, shape, weight, *image, m, Edge::kEnd);
+    for (const int64_t m : {33, 34, 35, 36, 38, 39, 40, 240, 257, 523}) check_product(engine, shape, weight, *image, m, Edge::kEnd);
   });
 }
 

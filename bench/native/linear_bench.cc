@@ -1,0 +1,173 @@
+// linear: GB/s of weight bytes for few rows, GFLOP/s for many, and the share of what this machine gives in the same run:
+// a read of as many bytes as the weights (four streams, prefetched), or FMA from registers. Medians: a mean would tell of
+// the machine's other guests.
+//
+//   linear_bench [--tier NAME] [--threads 1,2] [--shape N,K] [--weights f32,bf16,i8,i4] [--rows 1,4,16,64,256]
+//
+// Weights are taken in turn from copies that together exceed the last cache by far, as the layers of a model do.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "bench_roofs.h"
+#include "harness.h"
+
+using nmtest::args;
+using nmtest::Random;
+using nmtest::TestEngine;
+
+namespace {
+
+constexpr int64_t kRotated = int64_t{384} << 20;  // bytes
+
+struct Kind {
+  const char* name;
+  int32_t bits, type;
+};
+constexpr Kind kKinds[] = {{"f32", 0, NM_F32}, {"bf16", 0, NM_BF16}, {"i8", 8, 0}, {"i4", 4, 0}};
+
+struct Options {
+  std::string tier, threads = "1,2", shape, weights = "f32,bf16,i8,i4", rows = "1,4,16,64,256";
+};
+
+std::vector<int64_t> numbers(const std::string& list) {
+  std::vector<int64_t> found;
+  for (const char* p = list.c_str(); *p != '\0';) {
+    char* end;
+    found.push_back(std::strtoll(p, &end, 10));
+    p = *end == ',' ? end + 1 : end;
+    if (end == p && *p != '\0') break;
+  }
+  return found;
+}
+
+bool listed(const std::string& list, const char* name) {
+  const size_t length = std::strlen(name), from = list.find(name);
+  if (from == std::string::npos) return false;
+  const bool begins = from == 0 || list[from - 1] == ',', ends = from + length == list.size() || list[from + length] == ',';
+  return begins && ends;
+}
+
+/** The packed image of a weight of arbitrary numbers, groups of 128. */
+std::vector<uint64_t> pack(nm_engine* engine, const Kind& kind, int64_t n, int64_t k, int64_t* bytes) {
+  const size_t count = static_cast<size_t>(n * k), groups = static_cast<size_t>((k + 127) / 128 * n);
+  std::vector<float> floats;
+  std::vector<uint8_t> codes, zeros;
+  std::vector<float> scales;
+  nm_weight w = args<nm_weight>();
+  w.bits = kind.bits;
+  w.type = kind.type;
+  w.n = n;
+  w.k = k;
+  w.group_size = std::min<int64_t>(128, k);
+  Random random(1);
+  if (kind.bits == 0) {
+    floats.resize(count);
+    for (float& x : floats) x = 0x1p-8f * static_cast<float>(1 + (random.bits() & 255));
+    w.data = floats.data();  // as halves: other numbers, twice as many as needed
+  } else {
+    codes.resize(count);
+    zeros.resize(groups, static_cast<uint8_t>(1 << (kind.bits - 1)));
+    scales.resize(groups, 0x1p-7f);
+    for (uint8_t& c : codes) c = static_cast<uint8_t>(random.bits() & ((1u << kind.bits) - 1u));
+    w.codes = codes.data();
+    w.zeros = zeros.data();
+    w.scales = scales.data();
+  }
+  NM_OK_CALL(nm_linear_pack_size(engine, &w, bytes));
+  std::vector<uint64_t> image(static_cast<size_t>(*bytes / 8));
+  NM_OK_CALL(nm_linear_pack(engine, &w, image.data(), *bytes));
+  nm_linear_info info = args<nm_linear_info>();
+  NM_OK_CALL(nm_linear_query(engine, image.data(), *bytes, &info));
+  *bytes = info.bytes;
+  return image;
+}
+
+/** One line: a median over samples that alternate with samples of the roof. */
+void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n, int64_t k,
+             const std::vector<int64_t>& rows) {
+  int64_t bytes = 0;
+  const std::vector<uint64_t> image = pack(engine, kind, n, k, &bytes);
+  const int64_t copies = std::max<int64_t>(1, kRotated / bytes);
+  bench::Aligned weights(copies * bytes);
+  for (int64_t c = 0; c < copies; c++) std::memcpy(weights.data() + c * bytes, image.data(), static_cast<size_t>(bytes));
+  for (const int64_t m : rows) {
+    std::vector<float> x(static_cast<size_t>(m * k), 0.5f), y(static_cast<size_t>(m * n));
+    nm_linear_args a = args<nm_linear_args>();
+    a.m = m;
+    a.image_bytes = bytes;
+    a.x = x.data();
+    a.x_stride = k;
+    a.y = y.data();
+    a.y_stride = n;
+    int64_t turn = 0;
+    const auto call = [&] {
+      a.image = weights.data() + turn++ % copies * bytes;
+      NM_OK_CALL(nm_linear(engine, &a));
+    };
+    const bool reads = m <= 4;
+    const auto roof = [&] {
+      return reads ? bench::read_roof(threads, weights.data(), copies * bytes) : bench::fma_roof(threads, engine.tier());
+    };
+    std::vector<double> ours, roofs;
+    call();
+    while (ours.size() < 7) {
+      roofs.push_back(roof());
+      ours.push_back(nmtest::median_seconds(call, 0.05));
+    }
+    const double seconds = bench::median(ours), best = bench::median(roofs);
+    const double got =
+        reads ? static_cast<double>(bytes) / seconds * 1e-9 : 2e-9 * static_cast<double>(m * n * k) / seconds;
+    std::printf("%-9s %d threads %-4s %5lld x %-5lld M %-4lld %9.1f us %8.1f %s %4.0f %% of %.1f\n", engine.tier_name(),
+                threads, kind.name, static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(m),
+                seconds * 1e6, got, reads ? "GB/s   " : "GFLOP/s", 100 * got / best, best);
+  }
+}
+
+Options parse(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string key = argv[i];
+    std::string* to = key == "--tier"      ? &o.tier
+                      : key == "--threads" ? &o.threads
+                      : key == "--shape"   ? &o.shape
+                      : key == "--weights" ? &o.weights
+                      : key == "--rows"    ? &o.rows
+                                           : nullptr;
+    if (to == nullptr) {
+      std::printf("unknown option %s\n", argv[i]);
+      std::exit(2);
+    }
+    *to = argv[i + 1];
+  }
+  return o;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  nm_cpu_info cpu = args<nm_cpu_info>();
+  nm_cpu_query(&cpu);
+  std::printf("%s, %d cores, %s\n", cpu.brand, cpu.logical_cores, cpu.features);
+  std::vector<std::pair<int64_t, int64_t>> shapes = {{1024, 1024}, {4096, 4096}, {4096, 11008}};
+  if (!options.shape.empty()) {
+    const std::vector<int64_t> nk = numbers(options.shape);
+    shapes = {{nk.at(0), nk.at(1)}};
+  }
+  for (const int32_t tier : nmtest::tiers()) {
+    if (tier == NM_TIER_REFERENCE || (!options.tier.empty() && options.tier != nmtest::name_of_tier(tier))) continue;
+    for (const int64_t threads : numbers(options.threads)) {
+      const TestEngine engine(tier, static_cast<int32_t>(threads));
+      for (const auto& [n, k] : shapes)
+        for (const Kind& kind : kKinds)
+          if (listed(options.weights, kind.name))
+            measure(engine, static_cast<int>(threads), kind, n, k, numbers(options.rows));
+    }
+  }
+  return 0;
+}
