@@ -216,7 +216,12 @@ final class JobDirectory implements AutoCloseable {
   /** Removes what a finished job left behind, unless someone works on it. */
   static void discardLeftover(Path path) {
     if (Files.isDirectory(path)) {
-      locked(path).discard();
+      try {
+        locked(path).discard();
+      } catch (NanoModelException e) { // who works on it will clear it away
+        System.getLogger(JobDirectory.class.getName())
+            .log(System.Logger.Level.DEBUG, e.getMessage());
+      }
     }
   }
 

@@ -236,6 +236,23 @@ class QuantizeJobTest {
   }
 
   @Test
+  void aLayerMayStayInFloatAsAWhole() {
+    var dynamic = JsonFile.object();
+    dynamic.putObject("-:model\\.layers\\.2\\.");
+    var config = QuantizeConfig.builder().groupSize(32).dynamic(dynamic).build();
+    interruptAfter(2, config, "out");
+    assertThat(run(config, "out").modules()).hasSize(21);
+    try (var made = ModelDirectory.open(temp.resolve("out"), engine)) {
+      assertThat(made.quantizedModules()).hasSize(21).noneMatch(m -> m.contains("layers.2."));
+      assertThat(made.has("model.layers.2.mlp.up_proj.weight")).isTrue();
+    }
+    dynamic.removeAll();
+    dynamic.putObject("-:model");
+    var nothing = QuantizeConfig.builder().groupSize(32).dynamic(dynamic).build();
+    assertThatThrownBy(() -> run(nothing, "nothing")).hasMessageContaining("leaves all modules");
+  }
+
+  @Test
   void aTiedHeadIsNotQuantized() throws IOException {
     model = new TinyModel(32, 32, 1, true).write(temp.resolve("tied"));
     assertThatThrownBy(
