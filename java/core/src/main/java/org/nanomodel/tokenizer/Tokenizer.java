@@ -137,7 +137,7 @@ public final class Tokenizer implements AutoCloseable {
       openPlain();
     }
     return use(open -> {
-      long encoding = library.encode(plain ? plainHandle : open, text, addSpecialTokens);
+      long encoding = encodeNatively(plain ? plainHandle : open, text, addSpecialTokens);
       try {
         long[] ids = library.getTokenIds(encoding);
         int[] out = new int[ids.length];
@@ -149,6 +149,14 @@ public final class Tokenizer implements AutoCloseable {
         library.deleteEncoding(encoding);
       }
     });
+  }
+
+  private long encodeNatively(long open, String text, boolean addSpecialTokens) {
+    try {
+      return library.encode(open, text, addSpecialTokens);
+    } catch (RuntimeException e) { // the vocabulary lacks what its own rules need
+      throw new BadModelException(file + ": cannot tokenize: " + firstLine(e), e);
+    }
   }
 
   private void openPlain() {
@@ -271,8 +279,12 @@ public final class Tokenizer implements AutoCloseable {
     return node.isObject() ? node.path("content").textValue() : node.textValue();
   }
 
-  /** Halves of surrogate pairs are no characters and cannot be written as UTF-8. */
+  /**
+   * The text as the library can take it: halves of surrogate pairs are no characters and have no
+   * UTF-8.
+   */
   private static String whole(String text) {
+    TokenizerChecks.checkText(text);
     int at = loneSurrogate(text, 0);
     if (at < 0) {
       return text;

@@ -20,8 +20,8 @@ import java.util.regex.Pattern;
  * vocabularies have 150,000 entries and more.
  */
 record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int vocabSize) {
-  private static final JsonFactory FACTORY = new JsonFactory();
   private static final ObjectMapper MAPPER = new ObjectMapper();
+  private static final JsonFactory FACTORY = MAPPER.getFactory();
   private static final Pattern BYTE = Pattern.compile("<0x[0-9A-Fa-f]{2}>");
 
   record AddedToken(int id, String content, boolean special) {}
@@ -30,6 +30,7 @@ record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int
     List<AddedToken> added = new ArrayList<>();
     BitSet bytes = new BitSet();
     int[] size = {0};
+    String prefix = "";
     try (JsonParser parser = FACTORY.createParser(json)) {
       expect(parser, parser.nextToken(), JsonToken.START_OBJECT, "the file");
       while (parser.nextToken() == JsonToken.FIELD_NAME) {
@@ -37,10 +38,15 @@ record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int
         parser.nextToken();
         switch (name) {
           case "added_tokens" -> readAdded(parser, added, size);
-          case "model" -> readModel(parser, bytes, size);
+          case "model" -> prefix = readModel(parser, bytes, size);
+          case "normalizer", "pre_tokenizer", "post_processor", "decoder" ->
+              TokenizerChecks.checkPart(name, parser.readValueAsTree());
           default -> parser.skipChildren();
         }
       }
+    }
+    if (!prefix.isEmpty()) {
+      checkMerges(json, prefix);
     }
     return new TokenizerFile(json, List.copyOf(added), bytes, size[0]);
   }
@@ -70,18 +76,31 @@ record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int
     }
   }
 
-  private static void readModel(JsonParser parser, BitSet bytes, int[] size) throws IOException {
+  /** Returns the continuing_subword_prefix. */
+  private static String readModel(JsonParser parser, BitSet bytes, int[] size) throws IOException {
     expect(parser, parser.currentToken(), JsonToken.START_OBJECT, "model");
+    String prefix = "";
     while (parser.nextToken() == JsonToken.FIELD_NAME) {
-      boolean vocab = parser.currentName().equals("vocab");
+      String name = parser.currentName();
       JsonToken value = parser.nextToken();
-      if (vocab && value == JsonToken.START_OBJECT) {
+      if (name.equals("vocab") && value == JsonToken.START_OBJECT) {
         readVocab(parser, bytes, size);
-      } else if (vocab && value == JsonToken.START_ARRAY) {
+      } else if (name.equals("vocab") && value == JsonToken.START_ARRAY) {
         readUnigram(parser, bytes, size);
+      } else if (name.equals("continuing_subword_prefix") && value == JsonToken.VALUE_STRING) {
+        prefix = parser.getText();
       } else {
         parser.skipChildren();
       }
+    }
+    return prefix;
+  }
+
+  /** "a b" or ["a", "b"]; WordPiece has no merges. */
+  private static void checkMerges(String json, String prefix) throws IOException {
+    for (JsonNode merge : MAPPER.readTree(json).path("model").path("merges")) {
+      String pair = merge.isTextual() ? merge.textValue() : merge.path(1).asText();
+      TokenizerChecks.checkMerge(pair.substring(pair.indexOf(' ') + 1), prefix);
     }
   }
 

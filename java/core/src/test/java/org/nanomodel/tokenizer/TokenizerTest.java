@@ -165,7 +165,16 @@ class TokenizerTest {
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":-1},\"merges\":[]}}",
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":99999999999},\"merges\":[]}}",
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}",
-        "{\"added_tokens\":[{\"id\":0,\"content\":\"\"}],\"model\":{\"type\":\"BPE\"}}"
+        "{\"added_tokens\":[{\"id\":0,\"content\":\"\"}],\"model\":{\"type\":\"BPE\"}}",
+        // these three would end the JVM if the library saw them
+        "{\"model\":{\"type\":\"BPE\",\"continuing_subword_prefix\":\"####\","
+            + "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}}",
+        "{\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"TemplateProcessing\","
+            + "\"single\":[{\"SpecialToken\":{\"id\":\"x\",\"type_id\":0}}],\"pair\":[],"
+            + "\"special_tokens\":{}}]},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+        "{\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(a+)+$\"},"
+            + "\"behavior\":\"Isolated\",\"invert\":false},"
+            + "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}"
       })
   void malformedFileIsRefusedInOneLine(String json, @TempDir Path directory) throws IOException {
     Path file = directory.resolve("tokenizer.json");
@@ -176,6 +185,28 @@ class TokenizerTest {
         .satisfies(e -> assertThat(e.getMessage().lines()).hasSize(1));
     Files.write(file, "{\"\u00e9".getBytes(StandardCharsets.ISO_8859_1));
     assertThatThrownBy(() -> Tokenizer.load(directory)).isInstanceOf(BadModelException.class);
+  }
+
+  @Test
+  void vocabularyThatLacksItsUnknownTokenIsABadModel(@TempDir Path directory) throws IOException {
+    Files.writeString(
+        directory.resolve("tokenizer.json"),
+        "{\"model\":{\"type\":\"BPE\",\"unk_token\":\"?\",\"vocab\":{\"a\":0},\"merges\":[]}}");
+    try (Tokenizer tokenizer = Tokenizer.load(directory)) {
+      assertThat(tokenizer.encode("aa")).containsExactly(0, 0);
+      assertThatThrownBy(() -> tokenizer.encode("b")).isInstanceOf(BadModelException.class);
+    }
+  }
+
+  @Test
+  void runsThatWouldExhaustTheSplittingRulesAreRefused() {
+    try (Tokenizer tokenizer = bundled()) {
+      String spaces = " ".repeat(TokenizerChecks.LONGEST_RUN + 1);
+      assertThatThrownBy(() -> tokenizer.encode("a" + spaces))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("spaces");
+      assertThat(tokenizer.encode("ab ".repeat(TokenizerChecks.LONGEST_RUN / 2))).isNotEmpty();
+    }
   }
 
   @Test
