@@ -1,5 +1,6 @@
 package org.nanomodel;
 
+import java.nio.file.Path;
 import org.nanomodel.ffi.NativeLibrary;
 
 /** The version of this library, as it is written into checkpoints. */
@@ -14,5 +15,10 @@ public final class Version {
   /** The version of the native library's interface, {@code major.minor}. */
   public static String abi() {
     return NativeLibrary.abi();
+  }
+
+  /** The file of the native library that was loaded. */
+  public static Path library() {
+    return NativeLibrary.path();
   }
 }

@@ -71,7 +71,7 @@ class LayersTest {
   static final ArchRule theLibraryPrintsNothing =
       noClasses()
           .that()
-          .resideOutsideOfPackage(ROOT + ".cli..")
+          .resideOutsideOfPackages(ROOT + ".cli..", ROOT + ".ffi.generated..")
           .should()
           .accessField(System.class, "out")
           .orShould()

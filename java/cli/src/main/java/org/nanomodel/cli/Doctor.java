@@ -7,7 +7,6 @@ import java.util.List;
 import org.nanomodel.Device;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.Version;
-import org.nanomodel.ffi.NativeLibrary;
 import org.nanomodel.ops.Engine;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,7 +23,7 @@ final class Doctor extends Verb {
   void run() {
     ObjectNode json = object();
     json.put("version", Version.NUMBER);
-    json.put("abi", NativeLibrary.abi());
+    json.put("abi", Version.abi());
     json.put("jdk", jdk());
     Engine.CpuInfo cpu = Engine.cpu();
     ObjectNode cpuJson = json.putObject("cpu");
@@ -78,7 +77,7 @@ final class Doctor extends Verb {
   }
 
   private static void libraries(ArrayNode json) {
-    json.addObject().put("name", "libnanomodel").put("path", NativeLibrary.path().toString());
+    json.addObject().put("name", "libnanomodel").put("path", Version.library().toString());
     List<String[]> jars = new ArrayList<>();
     jars.add(new String[] {"tokenizers", "ai.djl.huggingface.tokenizers.jni.TokenizersLibrary"});
     jars.add(new String[] {"jackson-databind", "com.fasterxml.jackson.databind.ObjectMapper"});
