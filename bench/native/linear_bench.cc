@@ -48,7 +48,8 @@ std::vector<int64_t> numbers(const std::string& list) {
 bool listed(const std::string& list, const char* name) {
   const size_t length = std::strlen(name), from = list.find(name);
   if (from == std::string::npos) return false;
-  const bool begins = from == 0 || list[from - 1] == ',', ends = from + length == list.size() || list[from + length] == ',';
+  const bool begins = from == 0 || list[from - 1] == ',',
+             ends = from + length == list.size() || list[from + length] == ',';
   return begins && ends;
 }
 
@@ -94,7 +95,8 @@ void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n,
   const std::vector<uint64_t> image = pack(engine, kind, n, k, &bytes);
   const int64_t copies = std::max<int64_t>(1, kRotated / bytes);
   bench::Aligned weights(copies * bytes);
-  for (int64_t c = 0; c < copies; c++) std::memcpy(weights.data() + c * bytes, image.data(), static_cast<size_t>(bytes));
+  for (int64_t c = 0; c < copies; c++)
+    std::memcpy(weights.data() + c * bytes, image.data(), static_cast<size_t>(bytes));
   for (const int64_t m : rows) {
     std::vector<float> x(static_cast<size_t>(m * k), 0.5f), y(static_cast<size_t>(m * n));
     nm_linear_args a = args<nm_linear_args>();
@@ -111,7 +113,8 @@ void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n,
     };
     const bool reads = m <= 4;
     const auto roof = [&] {
-      return reads ? bench::read_roof(threads, weights.data(), copies * bytes) : bench::fma_roof(threads, engine.tier());
+      return reads ? bench::read_roof(threads, weights.data(), copies * bytes)
+                   : bench::fma_roof(threads, engine.tier());
     };
     std::vector<double> ours, roofs;
     call();

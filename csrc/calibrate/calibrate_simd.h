@@ -9,9 +9,7 @@ namespace NM_TIER {
 namespace {
 
 /** n <= Vec::N elements. */
-inline Vec load(const float* p, int64_t n) {
-  return n == Vec::N ? Vec::load(p) : Vec::load(p, static_cast<int>(n));
-}
+inline Vec load(const float* p, int64_t n) { return n == Vec::N ? Vec::load(p) : Vec::load(p, static_cast<int>(n)); }
 
 inline int64_t next(int64_t left) { return left < Vec::N ? left : Vec::N; }
 

@@ -23,8 +23,7 @@ void check_codes(const nm_codes& c) {
   check_range("k", c.k, 1, INT32_MAX);
   check_range("group_size", c.group_size, 1, c.k);
   if (c.n > kMaxBytes / 4 / c.k)
-    fail(NM_ERR_ARGUMENT, "n: %lld x %lld elements overflow", static_cast<long long>(c.n),
-         static_cast<long long>(c.k));
+    fail(NM_ERR_ARGUMENT, "n: %lld x %lld elements overflow", static_cast<long long>(c.n), static_cast<long long>(c.k));
   check_array("codes", c.codes, c.n * c.k);
   check_array("scales", c.scales, groups_of(c) * c.n);
   check_array("zeros", c.zeros, groups_of(c) * c.n);
@@ -100,8 +99,7 @@ bool quantize_row(const CalibrateKernels& kernels, const nm_rtn_args& a, int64_t
   const float w = a.w[n * a.w_stride + k];
   if (!std::isfinite(w))
     fail(NM_ERR_ARGUMENT, "w[%lld,%lld]: got %g, expected a finite weight", n, k, static_cast<double>(w));
-  fail(NM_ERR_ARGUMENT, "w[%lld,%lld]: the scale of its group exceeds the range of scale_type %d", n, k,
-       a.scale_type);
+  fail(NM_ERR_ARGUMENT, "w[%lld,%lld]: the scale of its group exceeds the range of scale_type %d", n, k, a.scale_type);
 }
 
 }  // namespace

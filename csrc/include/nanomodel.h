@@ -220,7 +220,7 @@ NM_API int32_t nm_linear(nm_engine *engine, const nm_linear_args *args);
 /* y[t,:] = table[ids[t],:] as float32. An id outside 0..rows-1 is NM_ERR_ARGUMENT. */
 typedef struct nm_embedding_args {
   uint32_t struct_size;
-  int32_t type;  /* nm_type of the table: NM_F32, NM_F16, NM_BF16 */
+  int32_t type; /* nm_type of the table: NM_F32, NM_F16, NM_BF16 */
   int64_t t, rows, cols;
   const void *table; /* [rows,cols] */
   int64_t table_stride;
@@ -263,10 +263,10 @@ NM_API int32_t nm_layer_norm(nm_engine *engine, const nm_norm_args *args);
 typedef struct nm_batch {
   uint32_t struct_size;
   int32_t reserved;
-  int64_t tokens;            /* T */
-  int64_t sequences;         /* S */
-  const int32_t *positions;  /* [T] position of each token in its sequence, 0-based */
-  const int32_t *sequence;   /* [T] which sequence each token belongs to, 0..S-1 */
+  int64_t tokens;             /* T */
+  int64_t sequences;          /* S */
+  const int32_t *positions;   /* [T] position of each token in its sequence, 0-based */
+  const int32_t *sequence;    /* [T] which sequence each token belongs to, 0..S-1 */
   const int32_t *block_table; /* [S, block_table_stride] numbers of the KV blocks of a sequence, in order */
   int64_t block_table_stride;
 } nm_batch;

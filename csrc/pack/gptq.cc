@@ -170,8 +170,7 @@ const nm_codes& check(const nm_gptq_args& a) {
   check_range("group_size", c.group_size, 1, c.k);
   check_range("zero_offset", a.zero_offset, 0, 1);
   if (c.n > kMaxBytes / 8 / c.k)
-    fail(NM_ERR_ARGUMENT, "n: %lld x %lld elements overflow", static_cast<long long>(c.n),
-         static_cast<long long>(c.k));
+    fail(NM_ERR_ARGUMENT, "n: %lld x %lld elements overflow", static_cast<long long>(c.n), static_cast<long long>(c.k));
   const int64_t groups = groups_of(c);
   const int64_t weight_words = (c.k * c.bits + 31) / 32 * c.n, zero_words = (c.n * c.bits + 31) / 32 * groups;
   check_array("codes", c.codes, c.n * c.k);
@@ -218,8 +217,7 @@ void gptq_unpack(Engine& engine, const nm_gptq_args& a) {
   const nm_codes& c = check(a);
   const Codec& codec = kCodecs[c.bits - 2];
   over_columns(engine, c, a.cancel, [&](int64_t n0, int64_t n1) { codec.unpack_columns(c, a.qweight, n0, n1); });
-  for (int64_t g = 0; g < groups_of(c); g++)
-    codec.unpack_zeros(c, a.qzeros, g, static_cast<uint8_t>(a.zero_offset));
+  for (int64_t g = 0; g < groups_of(c); g++) codec.unpack_zeros(c, a.qzeros, g, static_cast<uint8_t>(a.zero_offset));
 }
 
 void gptq_pack(Engine& engine, const nm_gptq_args& a) {

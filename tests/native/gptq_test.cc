@@ -73,15 +73,15 @@ void check_words(const char* what, const Guarded<uint32_t>& got, const std::vect
 }  // namespace
 
 NM_TEST(qweight_has_the_worked_numbers) {
-  const Worked cases[] = {
-      {2, {3, 0, 1, 2}, {0x93939393, 0x93939393}, 0},
-      {3, {3, 0, 5, 2, 7, 4, 1, 6}, {0x43c67543, 0x7543c675, 0xc67543c6}, 0},
-      {4, {3, 8, 13, 2, 7, 12, 1, 6, 11, 0, 5, 10, 15, 4, 9, 14}, {0x61c72d83, 0xe94fa50b}, 0},
-      {8, {11, 48, 85, 122, 159, 196, 233, 14}, {0x7a55300b, 0x0ee9c49f}, 0}};
+  const Worked cases[] = {{2, {3, 0, 1, 2}, {0x93939393, 0x93939393}, 0},
+                          {3, {3, 0, 5, 2, 7, 4, 1, 6}, {0x43c67543, 0x7543c675, 0xc67543c6}, 0},
+                          {4, {3, 8, 13, 2, 7, 12, 1, 6, 11, 0, 5, 10, 15, 4, 9, 14}, {0x61c72d83, 0xe94fa50b}, 0},
+                          {8, {11, 48, 85, 122, 159, 196, 233, 14}, {0x7a55300b, 0x0ee9c49f}, 0}};
   nmtest::on_every_tier([&](const TestEngine& engine) {
     for (const Worked& w : cases) {
       Layer layer(w.bits, 1, 32, 32);
-      for (int64_t k = 0; k < 32; k++) layer.codes[k] = static_cast<uint8_t>(w.values[static_cast<size_t>(k) % w.values.size()]);
+      for (int64_t k = 0; k < 32; k++)
+        layer.codes[k] = static_cast<uint8_t>(w.values[static_cast<size_t>(k) % w.values.size()]);
       NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
       check_words("qweight", layer.qweight, w.words);
     }
@@ -89,22 +89,22 @@ NM_TEST(qweight_has_the_worked_numbers) {
 }
 
 NM_TEST(qzeros_have_the_worked_numbers_of_both_versions) {
-  const Worked cases[] = {
-      {2, {2}, {0xaaaaaaaa}, 0},
-      {2, {2}, {0x55555555}, 1},
-      {3, {2, 5, 1, 4, 7, 3, 6}, {0x0d59f86a, 0x67e1ab3f, 0x86acfc35}, 0},
-      {3, {2, 5, 1, 4, 7, 3, 6}, {0xc4356621, 0xd59886ac, 0x621ab310}, 1},
-      {3, {4}, {0x24924924, 0x49249249, 0x92492492}, 0},
-      {3, {4}, {0xdb6db6db, 0xb6db6db6, 0x6db6db6d}, 1},
-      {4, {2, 5, 8, 11, 14}, {0x852eb852, 0x2eb852eb, 0xb852eb85, 0x52eb852e}, 0},
-      {4, {2, 5, 8, 11, 14}, {0x741da741, 0x1da741da, 0xa741da74, 0x41da741d}, 1},
-      {8, {2, 31, 60, 89}, {0x593c1f02}, 0},
-      {8, {2, 31, 60, 89}, {0x583b1e01}, 1},
-      {8, {128}, {0x7f7f7f7f}, 1}};
+  const Worked cases[] = {{2, {2}, {0xaaaaaaaa}, 0},
+                          {2, {2}, {0x55555555}, 1},
+                          {3, {2, 5, 1, 4, 7, 3, 6}, {0x0d59f86a, 0x67e1ab3f, 0x86acfc35}, 0},
+                          {3, {2, 5, 1, 4, 7, 3, 6}, {0xc4356621, 0xd59886ac, 0x621ab310}, 1},
+                          {3, {4}, {0x24924924, 0x49249249, 0x92492492}, 0},
+                          {3, {4}, {0xdb6db6db, 0xb6db6db6, 0x6db6db6d}, 1},
+                          {4, {2, 5, 8, 11, 14}, {0x852eb852, 0x2eb852eb, 0xb852eb85, 0x52eb852e}, 0},
+                          {4, {2, 5, 8, 11, 14}, {0x741da741, 0x1da741da, 0xa741da74, 0x41da741d}, 1},
+                          {8, {2, 31, 60, 89}, {0x593c1f02}, 0},
+                          {8, {2, 31, 60, 89}, {0x583b1e01}, 1},
+                          {8, {128}, {0x7f7f7f7f}, 1}};
   nmtest::on_every_tier([&](const TestEngine& engine) {
     for (const Worked& w : cases) {
       Layer layer(w.bits, 32, 1, 1);
-      for (int64_t n = 0; n < 32; n++) layer.zeros[n] = static_cast<uint8_t>(w.values[static_cast<size_t>(n) % w.values.size()]);
+      for (int64_t n = 0; n < 32; n++)
+        layer.zeros[n] = static_cast<uint8_t>(w.values[static_cast<size_t>(n) % w.values.size()]);
       layer.a.zero_offset = w.zero_offset;
       NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
       check_words("qzeros", layer.qzeros, w.words);
@@ -214,7 +214,6 @@ NM_TEST(gptq_refuses_bad_arguments_by_name) {
   refused(bad, "qzeros: misaligned", [](nm_gptq_args& a, nm_codes&) {
     a.qzeros = reinterpret_cast<uint32_t*>(reinterpret_cast<char*>(a.qzeros) + 2);
   });
-  refused(bad, "qweight: overlaps codes", [](nm_gptq_args& a, nm_codes& c) {
-    c.codes = reinterpret_cast<uint8_t*>(a.qweight) + 1;
-  });
+  refused(bad, "qweight: overlaps codes",
+          [](nm_gptq_args& a, nm_codes& c) { c.codes = reinterpret_cast<uint8_t*>(a.qweight) + 1; });
 }

@@ -79,7 +79,7 @@ class Weight {
         (*f32_)[i] = x;
       else
         (*f16_)[i] = static_cast<uint16_t>(shape.type == NM_F16 ? nm::numbers::f16_from_f64(double{x})
-                                                                 : nm::numbers::bf16_from_f64(double{x}));
+                                                                : nm::numbers::bf16_from_f64(double{x}));
     }
     w.data = shape.type == NM_F32 ? static_cast<void*>(f32_->data()) : f16_->data();
   }
@@ -252,14 +252,15 @@ NM_TEST(every_tail_of_many_rows_and_more_rows_than_a_block) {
   const Weight weight(shape, 5);
   nmtest::on_every_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
-    for (const int64_t m : {33, 34, 35, 36, 38, 39, 40, 240, 257, 523}) check_product(engine, shape, weight, *image, m, Edge::kEnd);
+    for (const int64_t m : {33, 34, 35, 36, 38, 39, 40, 240, 257, 523})
+      check_product(engine, shape, weight, *image, m, Edge::kEnd);
   });
 }
 
 NM_TEST(a_row_has_the_same_bits_alone_and_in_any_batch_threads_and_vector_tier) {
-  const Shape shapes[] = {{0, NM_F32, 290, 700, 0, false, false, false}, {0, NM_F16, 50, 300, 0, false, false, false},
+  const Shape shapes[] = {{0, NM_F32, 290, 700, 0, false, false, false},   {0, NM_F16, 50, 300, 0, false, false, false},
                           {0, NM_BF16, 600, 1100, 0, false, false, false}, {4, 0, 1000, 1024, 128, false, false, true},
-                          {4, 0, 300, 1000, 1000, false, true, false},    {8, 0, 70, 900, 32, false, true, false}};
+                          {4, 0, 300, 1000, 1000, false, true, false},     {8, 0, 70, 900, 32, false, true, false}};
   constexpr int64_t kRows = 300;
   for (const Shape& s : shapes) {
     const Weight weight(s, 11);

@@ -85,9 +85,10 @@ struct Case {
   int32_t type;
 };
 
-const Case kCases[] = {{4, 5, 128, 32, true, NM_F16},   {4, 3, 172, 128, false, NM_F16}, {8, 4, 100, 100, false, NM_F32},
-                       {8, 2, 33, 16, true, NM_BF16},   {3, 7, 67, 33, false, NM_BF16},  {2, 1, 1, 1, false, NM_F32},
-                       {5, 600, 300, 64, true, NM_F16}, {6, 3, 31, 7, false, NM_F16},    {7, 2, 15, 15, true, NM_F32}};
+const Case kCases[] = {
+    {4, 5, 128, 32, true, NM_F16},   {4, 3, 172, 128, false, NM_F16}, {8, 4, 100, 100, false, NM_F32},
+    {8, 2, 33, 16, true, NM_BF16},   {3, 7, 67, 33, false, NM_BF16},  {2, 1, 1, 1, false, NM_F32},
+    {5, 600, 300, 64, true, NM_F16}, {6, 3, 31, 7, false, NM_F16},    {7, 2, 15, 15, true, NM_F32}};
 
 }  // namespace
 
@@ -105,12 +106,13 @@ NM_TEST(rtn_follows_the_formulas_and_stays_inside_its_arrays) {
         const Codes out(t.bits, t.n, t.k, t.group, edge);
         const nm_rtn_args a = rtn_args(w.data(), stride, t.sym, t.type, out);
         NM_OK_CALL(nm_rtn(engine, &a));
-        const std::string what = nmtest::text("bits %d K %lld %s", t.bits, static_cast<long long>(t.k), engine.tier_name());
+        const std::string what =
+            nmtest::text("bits %d K %lld %s", t.bits, static_cast<long long>(t.k), engine.tier_name());
         for (int64_t n = 0; n < t.n; n++)
           for (int64_t g = 0; g * t.group < t.k; g++)
-            check_group(w.data() + n * stride + g * t.group, std::min(t.group, t.k - g * t.group), t.sym, t.bits, t.type,
-                        out.scales[g * t.n + n], out.zeros[g * t.n + n], out.codes.data() + n * t.k + g * t.group,
-                        what.c_str());
+            check_group(w.data() + n * stride + g * t.group, std::min(t.group, t.k - g * t.group), t.sym, t.bits,
+                        t.type, out.scales[g * t.n + n], out.zeros[g * t.n + n],
+                        out.codes.data() + n * t.k + g * t.group, what.c_str());
       });
     }
 }
@@ -194,7 +196,8 @@ NM_TEST(dequantize_is_one_multiplication_bit_for_bit) {
         for (int64_t n = 0; n < t.n; n++)
           for (int64_t k = 0; k < t.k; k++) {
             const int64_t g = act_order ? g_idx[k] : k / t.group;
-            const float want = in.scales[g * t.n + n] * static_cast<float>(in.codes[n * t.k + k] - in.zeros[g * t.n + n]);
+            const float want =
+                in.scales[g * t.n + n] * static_cast<float>(in.codes[n * t.k + k] - in.zeros[g * t.n + n]);
             nmtest::check_same_bits(engine.tier_name(), w.data() + n * stride + k, &want, 1);
           }
       });
