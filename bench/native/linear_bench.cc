@@ -1,6 +1,6 @@
-// linear: GB/s of weight bytes for few rows, GFLOP/s for many, and the share of what this machine gives in the same run:
-// a read of as many bytes as the weights (four streams, prefetched), or FMA from registers. Medians: a mean would tell of
-// the machine's other guests.
+// linear: GB/s of weight bytes for few rows, GFLOP/s for many, and the share of what this machine gives in the same
+// run: a read of the same weights (four streams, prefetched), or FMA from registers. Medians: a mean would tell of the
+// machine's other guests.
 //
 //   linear_bench [--tier NAME] [--threads 1,2] [--shape N,K] [--weights f32,bf16,i8,i4] [--rows 1,4,16,64,256]
 //

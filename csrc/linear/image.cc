@@ -86,8 +86,7 @@ const ImageHeader& check_image(const void* image, int64_t bytes) {
   check_array("image", static_cast<const uint64_t*>(image), 1);
   check_at_least("image_bytes", bytes, static_cast<int64_t>(sizeof(ImageHeader)));
   const ImageHeader& h = *static_cast<const ImageHeader*>(image);
-  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0)
-    fail(NM_ERR_ARGUMENT, "image: not an image of nm_linear_pack");
+  if (std::memcmp(h.magic, kMagic, sizeof kMagic) != 0) fail(NM_ERR_ARGUMENT, "image: not an image of nm_linear_pack");
   if (h.version != kVersion)
     fail(NM_ERR_ARGUMENT, "image: got layout version %u, expected %u; pack the weight again", h.version, kVersion);
   if (!sane(h)) fail(NM_ERR_ARGUMENT, "image: damaged header");

@@ -13,7 +13,7 @@ namespace {
 constexpr int64_t kDirectChunkBytes = 1 << 18;
 constexpr int64_t kBlockedChunkFmas = 1 << 20;
 constexpr int64_t kArrangeChunk = 1 << 15;  // elements of x
-constexpr int64_t kPanelsInFlight = 4;  // direct kernels take so many at once
+constexpr int64_t kPanelsInFlight = 4;      // direct kernels take so many at once
 
 int64_t span(int64_t rows, int64_t cols, int64_t stride) { return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4; }
 
@@ -44,12 +44,12 @@ void run_direct(Engine& engine, LinearJob& job, const LinearKernel& kernel, cons
   const Image& image = job.image;
   if (image.map != nullptr) {
     float* taken = engine.shared_work().get<float>(job.m * image.columns);
-    for (int64_t r = 0; r < job.m; r++)
-      take_columns(image, job.x + r * job.x_stride, taken + r * image.columns);
+    for (int64_t r = 0; r < job.m; r++) take_columns(image, job.x + r * job.x_stride, taken + r * image.columns);
     job.x = taken;
     job.x_stride = image.columns;
   }
-  const int64_t grain = kDirectChunkBytes / image.panel_bytes / kPanelsInFlight * kPanelsInFlight;
+  const int64_t chunk = kDirectChunkBytes / (1 + job.m / 4);  // from there on FMA takes longer than memory
+  const int64_t grain = chunk / image.panel_bytes / kPanelsInFlight * kPanelsInFlight;
   engine.parallel_for(image.panels, std::max(grain, kPanelsInFlight), cancel,
                       [&](int64_t begin, int64_t end, int) { kernel.direct(job, begin, end); });
 }

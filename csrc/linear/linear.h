@@ -46,10 +46,10 @@ struct LinearKernel {
 };
 
 /**
- * What a worker holds at once: two panels of a block as float32 (32 KB: the first cache), beside the rows of x of a block
- * and the running sums of all panels (240 KB each: the second). 240 is a multiple of every tier's tile_rows.
+ * What a worker holds at once: two panels of a block as float32 (32 KB: the first cache), the rows of x of a block (240
+ * KB) and the running sums of the panels (120 KB: the second cache). 240 is a multiple of every tier's tile_rows.
  */
-constexpr int64_t kBlockedRows = 240, kBlockedPanels = 16;
+constexpr int64_t kBlockedRows = 240, kBlockedPanels = 8;
 constexpr int64_t kBlockedWork = 2 * kPanel * kMaxBlock + (kBlockedPanels + 1) * kPanel * kBlockedRows;
 
 struct LinearKernels {

@@ -1,4 +1,5 @@
-#include "linear/linear_simd.h"
+#include "linear/linear_blocked_simd.h"
+#include "linear/linear_direct_simd.h"
 
 namespace nm {
 namespace avx2 {

@@ -149,25 +149,48 @@ void pack_float_panel(const nm_weight& w, int64_t panel, T* to) {
     }
 }
 
+/** Eight codes of a row, one a byte, from column c of the image on; columns that are not there are 0. */
+uint64_t eight_codes(const uint8_t* codes, const int32_t* map, int64_t c, int64_t count) {
+  uint8_t bytes[8] = {};
+  if (map == nullptr)
+    std::memcpy(bytes, codes + c, static_cast<size_t>(count));
+  else
+    for (int64_t i = 0; i < count; i++) bytes[i] = map[c + i] < 0 ? uint8_t{0} : codes[map[c + i]];
+  uint64_t x;
+  std::memcpy(&x, bytes, sizeof x);
+  return x;
+}
+
+/** Eight 4-bit codes, one a byte -> two a byte, the first in the low half. */
+uint32_t nibbles(uint64_t x) {
+  x = (x | x >> 4) & 0x00ff00ff00ff00ffu;
+  x = (x | x >> 8) & 0x0000ffff0000ffffu;
+  return static_cast<uint32_t>(x | x >> 16);
+}
+
 /** The lines of a panel of codes; too large codes are reported and damage nothing else. */
 void pack_code_panel(const nm_weight& w, const Plan& plan, int64_t panel, uint8_t* to, First& bad) {
+  static_assert(std::endian::native == std::endian::little, "codes are moved as bytes of words");
   const bool i4 = plan.header.layout == kLayoutI4;
-  const int64_t line = i4 ? 8 : 4, columns = plan.header.columns;
-  const int64_t rows = std::min(kPanel, w.n - panel * kPanel);
-  const uint32_t most = (1u << w.bits) - 1u;
-  std::memset(to, 0, static_cast<size_t>(columns / line * 64));
-  for (int64_t c0 = 0; c0 < columns; c0 += 64)
+  const int64_t columns = plan.header.columns, rows = std::min(kPanel, w.n - panel * kPanel);
+  const int32_t* map = plan.map.empty() ? nullptr : plan.map.data();
+  const uint64_t most = ((uint64_t{1} << w.bits) - 1) * 0x0101010101010101u;
+  std::memset(to, 0, static_cast<size_t>(columns / line_columns(plan.header.layout) * 64));
+  for (int64_t c0 = 0; c0 < columns; c0 += 64)  // a tile of 64 columns stays in the first cache
     for (int64_t r = 0; r < rows; r++) {
       const int64_t n = panel * kPanel + r;
       const uint8_t* codes = w.codes + n * w.k;
-      for (int64_t c = c0; c < std::min(c0 + 64, columns); c++) {
-        const int64_t k = plan.map.empty() ? c : plan.map[static_cast<size_t>(c)];
-        if (k < 0) continue;
-        if (codes[k] > most) bad.found(n * w.k + k);
-        const uint32_t code = codes[k] & most;
-        const int64_t in_line = c % line, byte = i4 ? in_line / 2 : in_line;
-        uint8_t& lane = to[c / line * 64 + r * 4 + byte];
-        lane = static_cast<uint8_t>(lane | (i4 && in_line % 2 == 1 ? code << 4 : code));
+      for (int64_t c = c0; c < std::min(c0 + 64, columns); c += 8) {
+        const int64_t count = std::min<int64_t>(8, columns - c);
+        const uint64_t x = eight_codes(codes, map, c, count);
+        if ((x & ~most) != 0)
+          for (int64_t i = 0; i < count; i++)
+            if ((x & ~most) >> 8 * i & 255u) bad.found(n * w.k + (map == nullptr ? c + i : map[c + i]));
+        uint8_t* lane = to + (i4 ? c / 8 : c / 4) * 64 + r * 4;
+        const uint32_t first = i4 ? nibbles(x & most) : static_cast<uint32_t>(x);
+        std::memcpy(lane, &first, 4);
+        const uint32_t second = static_cast<uint32_t>(x >> 32);
+        if (!i4 && count > 4) std::memcpy(lane + 64, &second, 4);
       }
     }
 }

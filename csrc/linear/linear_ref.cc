@@ -72,7 +72,9 @@ void direct(const LinearJob& job, int64_t panel_begin, int64_t panel_end) {
 
 }  // namespace
 
-const LinearKernels linear = {INT64_MAX /* direct_rows */, 1, nullptr,
+const LinearKernels linear = {INT64_MAX /* direct_rows */,
+                              1,
+                              nullptr,
                               {{"linear_f32_ref", direct, nullptr},
                                {"linear_f16_ref", direct, nullptr},
                                {"linear_bf16_ref", direct, nullptr},

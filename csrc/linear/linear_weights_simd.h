@@ -1,0 +1,169 @@
+// A packed weight as vectors of float32, one layout a struct; what surrounds a block of columns; the end of an output.
+// Written once against Vec, as are linear_direct_simd.h and linear_blocked_simd.h; linear_avx2.cc and linear_avx512.cc
+// include them. The order of every sum is that of image.h.
+#pragma once
+
+#include "core/simd.h"
+#include "linear/linear.h"
+
+namespace nm {
+namespace NM_TIER {
+namespace {
+
+#define NM_INLINE __attribute__((always_inline))
+
+inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/** A strip is one vector of rows: a panel is one strip (AVX-512) or two (AVX2). */
+constexpr int kStrips = static_cast<int>(kPanel) / Vec::N;
+
+// ---------- a strip's weights as float32, one layout a struct ----------
+//
+// kColumns, kLine: columns and bytes (of all 16 rows) of a line. expand(p, zero, f) calls f(j, w) for each column j of
+// the line at p, in order, with w = the weight, or code minus zero point.
+
+struct F32 {
+  static constexpr bool kInteger = false;
+  static constexpr int kColumns = 1, kLine = 64;
+  struct Zero {};
+  using Line = Vec;
+  static Line load(const uint8_t* p) { return Vec::load(reinterpret_cast<const float*>(p)); }
+  template <bool>
+  static Vec take(Line& line, const Zero&) {
+    return {line.v};
+  }
+};
+
+struct F16 {
+  static constexpr bool kInteger = false;
+  static constexpr int kColumns = 1, kLine = 32;
+  struct Zero {};
+  using Line = Vec;
+  static Line load(const uint8_t* p) { return Vec::from_f16(reinterpret_cast<const uint16_t*>(p)); }
+  template <bool>
+  static Vec take(Line& line, const Zero&) {
+    return {line.v};
+  }
+};
+
+struct Bf16 {
+  static constexpr bool kInteger = false;
+  static constexpr int kColumns = 1, kLine = 32;
+  struct Zero {};
+  using Line = Vec;
+  static Line load(const uint8_t* p) { return Vec::from_bf16(reinterpret_cast<const uint16_t*>(p)); }
+  template <bool>
+  static Vec take(Line& line, const Zero&) {
+    return {line.v};
+  }
+};
+
+/** One 32-bit lane a row. field<mask, high>: the masked bits in the mantissa of `high`, a power of two they add to. */
+#if defined(__AVX512F__)
+struct Lanes {
+  __m512i v;
+  static Lanes load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
+  template <int kBits>
+  Lanes shifted() const {
+    return {_mm512_srli_epi32(v, kBits)};
+  }
+  template <int kMask, int kHigh>
+  Vec field() const {
+    constexpr int kAndOr = 0xEA;  // (a & b) | c
+    return {_mm512_castsi512_ps(
+        _mm512_ternarylogic_epi32(v, _mm512_set1_epi32(kMask), _mm512_set1_epi32(kHigh), kAndOr))};
+  }
+};
+#else
+struct Lanes {
+  __m256i v;
+  static Lanes load(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
+  template <int kBits>
+  Lanes shifted() const {
+    return {_mm256_srli_epi32(v, kBits)};
+  }
+  template <int kMask, int kHigh>
+  Vec field() const {
+    return {_mm256_castsi256_ps(
+        _mm256_or_si256(_mm256_and_si256(v, _mm256_set1_epi32(kMask)), _mm256_set1_epi32(kHigh)))};
+  }
+};
+#endif
+
+/**
+ * Codes become floats by being put into the mantissa of a power of two: 2^23 | code is the float 2^23 + code, and
+ * 2^(23-b) | code << b is 2^(23-b) + code. Subtracting (power + zero) is exact. Two fields are read at each shift.
+ */
+template <int kBits>
+struct Integer {
+  static constexpr bool kInteger = true;
+  static constexpr int kColumns = 32 / kBits, kLine = 64;
+  static constexpr int kMask = (1 << kBits) - 1;
+  static constexpr int kEvenHigh = 0x4b000000, kOddHigh = 0x4b000000 - (kBits << 23);  // 2^23, 2^(23 - kBits)
+  struct Zero {
+    Vec even, odd;
+  };
+  static Zero zero(const uint8_t* p) {
+    const Vec z = Vec::from_u8(p);
+    return {Vec::all(0x1p23f) + z, Vec::all(0x1p23f / (1 << kBits)) + z};
+  }
+  using Line = Lanes;
+  static Line load(const uint8_t* p) { return Lanes::load(p); }
+  template <bool kOdd>
+  static Vec take(Line& line, const Zero& zero) {
+    if constexpr (!kOdd) return line.template field<kMask, kEvenHigh>() - zero.even;
+    const Vec w = line.template field<(kMask << kBits), kOddHigh>() - zero.odd;
+    line.v = line.template shifted<2 * kBits>().v;
+    return w;
+  }
+};
+using I4 = Integer<4>;
+using I8 = Integer<8>;
+
+// ---------- what surrounds a block ----------
+
+/** Zero points of a strip in a block. */
+template <class W>
+NM_INLINE inline typename W::Zero zero_of(const Image& image, int64_t panel, int64_t group, int strip) {
+  if constexpr (W::kInteger)
+    return W::zero(image.zeros + (panel * image.groups + group) * kPanel + strip * Vec::N);
+  else
+    return {};
+}
+
+template <class W>
+NM_INLINE inline Vec scale_of(const Image& image, int64_t panel, int64_t group, int strip) {
+  if constexpr (W::kInteger) {
+    const int64_t at = (panel * image.groups + group) * kPanel + strip * Vec::N;
+    return image.scale_type == NM_F16 ? Vec::from_f16(static_cast<const uint16_t*>(image.scales) + at)
+                                      : Vec::load(static_cast<const float*>(image.scales) + at);
+  } else {
+    return Vec::all(1);
+  }
+}
+
+template <class W>
+NM_INLINE inline Vec add_block(Vec scale, Vec sum, Vec total) {
+  return W::kInteger ? Vec::fma(scale, sum, total) : total + sum;
+}
+
+/** y = total + bias + residual for one strip of one row, as far as there are outputs. */
+NM_INLINE inline void finish(const LinearJob& job, int64_t row, int64_t n, Vec total) {
+  float* y = job.y + row * job.y_stride + n;
+  const float* residual = job.residual == nullptr ? nullptr : job.residual + row * job.residual_stride + n;
+  const int64_t left = job.image.n - n;
+  if (left >= Vec::N) {
+    if (job.bias != nullptr) total = total + Vec::load(job.bias + n);
+    if (residual != nullptr) total = total + Vec::load(residual);
+    total.store(y);
+  } else if (left > 0) {
+    const int count = static_cast<int>(left);
+    if (job.bias != nullptr) total = total + Vec::load(job.bias + n, count);
+    if (residual != nullptr) total = total + Vec::load(residual, count);
+    total.store(y, count);
+  }
+}
+
+}  // namespace
+}  // namespace NM_TIER
+}  // namespace nm
