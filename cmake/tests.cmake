@@ -28,6 +28,11 @@ if(NANOMODEL_TESTS)
     set_tests_properties(${name} PROPERTIES TIMEOUT 600)
   endforeach()
 
+  # Installed into a temporary prefix, then used from C, C++, Python and Rust, as far as the machine has them.
+  if(UNIX)
+    add_test(NAME examples COMMAND sh ${CMAKE_SOURCE_DIR}/examples/native/run.sh ${CMAKE_BINARY_DIR})
+  endif()
+
   # The header is C99, alone, for callers from other languages.
   file(CONFIGURE OUTPUT header_is_c99.c CONTENT "#include \"nanomodel.h\"\n\ntypedef int32_t nothing_else;\n")
   add_library(header_is_c99 OBJECT ${CMAKE_BINARY_DIR}/header_is_c99.c)
