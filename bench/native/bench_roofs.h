@@ -7,10 +7,9 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
-#include <functional>
-#include <thread>
 #include <vector>
 
+#include "core/engine.h"
 #include "nanomodel.h"
 
 namespace bench {
@@ -75,31 +74,51 @@ __attribute__((target("avx512f"))) inline float fma_avx512(int64_t rounds) {
 
 inline volatile double sink;
 
-/** Runs fn(thread) on `threads` threads; seconds. */
-inline double on_threads(int threads, const std::function<void(int)>& fn) {
-  const auto start = std::chrono::steady_clock::now();
-  std::vector<std::thread> others;
-  for (int t = 1; t < threads; t++) others.emplace_back(fn, t);
-  fn(0);
-  for (std::thread& t : others) t.join();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
+/**
+ * Roofs over the same kind of thread pool, in pieces as long as the calls they are compared with: on a busy machine a
+ * long piece would lose its core more often than a short call, and look slower.
+ */
+class Roofs {
+ public:
+  Roofs(int threads, int32_t tier) : tier_(tier), engine_(options(threads, tier), threads, tier) {}
 
-/** GB/s. */
-inline double read_roof(int threads, const uint8_t* from, int64_t bytes) {
-  const int64_t part = bytes / threads / 256 * 256;
-  const double seconds =
-      on_threads(threads, [&](int t) { sink = static_cast<double>(read_streams(from + t * part, part)); });
-  return static_cast<double>(part * threads) / seconds * 1e-9;
-}
+  /** GB/s of one read of bytes. */
+  double read(const uint8_t* from, int64_t bytes) {
+    const int64_t part = bytes / engine_.threads() / 256 * 256;
+    const double seconds = timed([&](int64_t t) { sink = static_cast<double>(read_streams(from + t * part, part)); });
+    return static_cast<double>(part * engine_.threads()) / seconds * 1e-9;
+  }
 
-/** GFLOP/s. */
-inline double fma_roof(int threads, int32_t tier) {
-  constexpr int64_t kRounds = 1 << 20;
-  const bool wide = tier == NM_TIER_AVX512;
-  const double seconds =
-      on_threads(threads, [&](int) { sink = static_cast<double>(wide ? fma_avx512(kRounds) : fma_avx2(kRounds)); });
-  return static_cast<double>(threads * kRounds * 12 * 2 * (wide ? 16 : 8)) / seconds * 1e-9;
-}
+  /** GFLOP/s of some `flops` operations. */
+  double fma(double flops) {
+    const bool wide = tier_ == NM_TIER_AVX512;
+    const double round = 12.0 * 2 * (wide ? 16 : 8);
+    const int64_t rounds = 1 + static_cast<int64_t>(flops / round / engine_.threads());
+    const double seconds =
+        timed([&](int64_t) { sink = static_cast<double>(wide ? fma_avx512(rounds) : fma_avx2(rounds)); });
+    return static_cast<double>(engine_.threads() * rounds) * round / seconds * 1e-9;
+  }
+
+ private:
+  static nm_engine_options options(int threads, int32_t tier) {
+    nm_engine_options o = {};
+    o.struct_size = sizeof o;
+    o.threads = threads;
+    o.tier = tier;
+    return o;
+  }
+
+  template <class F>
+  double timed(F&& fn) {
+    const auto start = std::chrono::steady_clock::now();
+    engine_.parallel_for(engine_.threads(), 1, nullptr, [&](int64_t begin, int64_t end, int) {
+      for (int64_t t = begin; t < end; t++) fn(t);
+    });
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+
+  const int32_t tier_;
+  nm::Engine engine_;
+};
 
 }  // namespace bench

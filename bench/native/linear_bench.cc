@@ -1,11 +1,12 @@
 // linear: GB/s of weight bytes for few rows, GFLOP/s for many, and the share of what this machine gives in the same
-// run: a read of the same weights (four streams, prefetched), or FMA from registers. Medians: a mean would tell of the
-// machine's other guests.
+// run: a read of as many bytes (four streams, prefetched), or as many FMA from registers. Medians, since a mean would
+// tell of the machine's other guests; beside them the best, for a machine so busy that the median does, too.
 //
 //   linear_bench [--tier NAME] [--threads 1,2] [--shape N,K] [--weights f32,bf16,i8,i4] [--rows 1,4,16,64,256]
 //
 // Weights are taken in turn from copies that together exceed the last cache by far, as the layers of a model do.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -21,6 +22,10 @@ using nmtest::Random;
 using nmtest::TestEngine;
 
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 constexpr int64_t kRotated = int64_t{384} << 20;  // bytes
 
@@ -88,7 +93,7 @@ std::vector<uint64_t> pack(nm_engine* engine, const Kind& kind, int64_t n, int64
   return image;
 }
 
-/** One line: a median over samples that alternate with samples of the roof. */
+/** One line: calls alternate with pieces of the roof. */
 void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n, int64_t k,
              const std::vector<int64_t>& rows) {
   int64_t bytes = 0;
@@ -97,6 +102,7 @@ void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n,
   bench::Aligned weights(copies * bytes);
   for (int64_t c = 0; c < copies; c++)
     std::memcpy(weights.data() + c * bytes, image.data(), static_cast<size_t>(bytes));
+  bench::Roofs roofs(threads, engine.tier());
   for (const int64_t m : rows) {
     std::vector<float> x(static_cast<size_t>(m * k), 0.5f), y(static_cast<size_t>(m * n));
     nm_linear_args a = args<nm_linear_args>();
@@ -106,28 +112,26 @@ void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n,
     a.x_stride = k;
     a.y = y.data();
     a.y_stride = n;
-    int64_t turn = 0;
-    const auto call = [&] {
-      a.image = weights.data() + turn++ % copies * bytes;
-      NM_OK_CALL(nm_linear(engine, &a));
-    };
     const bool reads = m <= 4;
-    const auto roof = [&] {
-      return reads ? bench::read_roof(threads, weights.data(), copies * bytes)
-                   : bench::fma_roof(threads, engine.tier());
-    };
-    std::vector<double> ours, roofs;
-    call();
-    while (ours.size() < 7) {
-      roofs.push_back(roof());
-      ours.push_back(nmtest::median_seconds(call, 0.05));
+    const double flops = 2.0 * static_cast<double>(m * n * k);
+    std::vector<double> ours, roof;
+    int64_t turn = 0;
+    const auto begin = Clock::now();
+    while (ours.size() < 15 || seconds_since(begin) < 1) {
+      const uint8_t* next = weights.data() + turn++ % copies * bytes;
+      roof.push_back(reads ? roofs.read(next, bytes) : roofs.fma(flops));
+      a.image = weights.data() + turn++ % copies * bytes;
+      const auto start = Clock::now();
+      NM_OK_CALL(nm_linear(engine, &a));
+      ours.push_back((reads ? static_cast<double>(bytes) : flops) / seconds_since(start) * 1e-9);
     }
-    const double seconds = bench::median(ours), best = bench::median(roofs);
-    const double got =
-        reads ? static_cast<double>(bytes) / seconds * 1e-9 : 2e-9 * static_cast<double>(m * n * k) / seconds;
-    std::printf("%-9s %d threads %-4s %5lld x %-5lld M %-4lld %9.1f us %8.1f %s %4.0f %% of %.1f\n", engine.tier_name(),
+    const double typical = bench::median(ours), best = *std::max_element(ours.begin(), ours.end());
+    const double roof_typical = bench::median(roof), roof_best = *std::max_element(roof.begin(), roof.end());
+    std::printf("%-7s %dT %-4s %5lld x %-5lld M %-4lld %9.1f us %7.1f of %6.1f %-7s %4.0f %%", engine.tier_name(),
                 threads, kind.name, static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(m),
-                seconds * 1e6, got, reads ? "GB/s   " : "GFLOP/s", 100 * got / best, best);
+                (reads ? static_cast<double>(bytes) : flops) / typical * 1e-3, typical, roof_typical,
+                reads ? "GB/s" : "GFLOP/s", 100 * typical / roof_typical);
+    std::printf("   best %7.1f of %6.1f %4.0f %%\n", best, roof_best, 100 * best / roof_best);
   }
 }
 
@@ -156,7 +160,9 @@ int main(int argc, char** argv) {
   const Options options = parse(argc, argv);
   nm_cpu_info cpu = args<nm_cpu_info>();
   nm_cpu_query(&cpu);
-  std::printf("%s, %d cores, %s\n", cpu.brand, cpu.logical_cores, cpu.features);
+  double load = 0;
+  if (getloadavg(&load, 1) < 1) load = -1;
+  std::printf("%s, %d cores, load %.1f, %s\n", cpu.brand, cpu.logical_cores, load, cpu.features);
   std::vector<std::pair<int64_t, int64_t>> shapes = {{1024, 1024}, {4096, 4096}, {4096, 11008}};
   if (!options.shape.empty()) {
     const std::vector<int64_t> nk = numbers(options.shape);

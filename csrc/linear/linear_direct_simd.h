@@ -13,6 +13,9 @@ namespace {
 /** How far ahead of the loads a panel is prefetched: the time of a memory access at the speed of one core. */
 constexpr int64_t kAhead = 2048;
 
+/** And its scales and zero points, in groups. */
+constexpr int64_t kGroupsAhead = 4;
+
 /** Rows of the largest tile; codes need registers of their own. */
 template <class W>
 constexpr int kDirectRows = Vec::N == 16 ? 8 : W::kInteger ? 4 : 6;
@@ -77,6 +80,11 @@ void direct_tile(const LinearJob& job, int64_t row, int64_t panel) {
     // Totals wait in memory: kept in registers, they would push the weights of the inner loop out of them.
     __asm__ volatile("" : : "r"(total) : "memory");
     // Past the end of these panels the next ones begin, kPanels further on.
+    const bool over = block.group + kGroupsAhead >= image.groups;
+#pragma GCC unroll 8
+    for (int p = 0; p < kPanels; p++)
+      prefetch_group<W>(image, panel + p + (over ? kPanels : 0),
+                        block.group + kGroupsAhead - (over ? image.groups : 0));
     const int64_t ahead = at + kAhead < image.panel_bytes ? kAhead : kAhead + (kPanels - 1) * image.panel_bytes;
     for (int64_t c = block.begin; c < block.end; c += W::kColumns, at += W::kLine) {
       typename W::Line line[kWide];

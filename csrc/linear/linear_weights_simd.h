@@ -122,6 +122,16 @@ using I8 = Integer<8>;
 
 // ---------- what surrounds a block ----------
 
+/** Asks for the scales and zero points of a group. */
+template <class W>
+NM_INLINE inline void prefetch_group(const Image& image, int64_t panel, int64_t group) {
+  if constexpr (W::kInteger) {
+    const int64_t at = (panel * image.groups + group) * kPanel;
+    __builtin_prefetch(static_cast<const uint8_t*>(image.scales) + at * (image.scale_type == NM_F16 ? 2 : 4));
+    __builtin_prefetch(image.zeros + at);
+  }
+}
+
 /** Zero points of a strip in a block. */
 template <class W>
 NM_INLINE inline typename W::Zero zero_of(const Image& image, int64_t panel, int64_t group, int strip) {
