@@ -185,7 +185,7 @@ typedef struct nm_weight {
 /* Bytes of the packed image that this engine's kernel wants for such a weight (pointers are not read, but g_idx is:
  * a column order that no group boundary of the 4-bit layout fits widens to 8 bits). */
 NM_API int32_t nm_linear_pack_size(nm_engine *engine, const nm_weight *weight, int64_t *bytes);
-/* Packs into image[bytes]. The image is relocatable (it holds no addresses) and fits engines of the same tier. */
+/* Packs into image[bytes], 8-byte aligned (64 is faster). The image holds no addresses and fits engines of every tier. */
 NM_API int32_t nm_linear_pack(nm_engine *engine, const nm_weight *weight, void *image, int64_t bytes);
 
 typedef struct nm_linear_info {
@@ -440,6 +440,7 @@ typedef struct nm_codes {
  * Round to nearest. sym: scale = 2 * absmax / (2^bits - 1), zero = 2^(bits-1). asym: min <= 0 <= max,
  * scale = (max - min) / (2^bits - 1), zero = round(-min / scale). An all-zero group gets the range -1..1. codes =
  * clamp(round(w / scale) + zero, 0, 2^bits - 1), halves to even. A weight that is not finite is NM_ERR_ARGUMENT.
+ * Groups are k / group_size: out->g_idx is NULL.
  */
 typedef struct nm_rtn_args {
   uint32_t struct_size;
