@@ -13,6 +13,7 @@ import org.nanomodel.data.TextData;
 import org.nanomodel.evaluate.Perplexity;
 import org.nanomodel.evaluate.PerplexityOptions;
 import org.nanomodel.evaluate.PerplexityResult;
+import org.nanomodel.events.LoadEvent;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
 import org.nanomodel.generate.Generator;
@@ -110,9 +111,25 @@ public final class NanoModel implements AutoCloseable {
   public synchronized CausalModel graph() {
     checkOpen();
     if (graph == null) {
+      var event = new LoadEvent();
+      event.begin();
       graph = CausalModel.load(engine, config, directory);
+      record(event);
     }
     return graph;
+  }
+
+  private void record(LoadEvent event) {
+    event.end();
+    if (event.shouldCommit()) {
+      event.model = directory.path().toString();
+      event.layers = config.layers();
+      event.bytes = graph.bytes();
+      event.device = engine.device().toString();
+      event.tier = engine.tier();
+      event.threads = engine.threads();
+      event.commit();
+    }
   }
 
   /** Continues a text, greedily, up to the default number of tokens; the new text only. */

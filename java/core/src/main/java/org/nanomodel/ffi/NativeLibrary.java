@@ -1,32 +1,27 @@
 package org.nanomodel.ffi;
 
 import java.io.IOException;
-import java.io.InputStream;
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
-import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.security.DigestInputStream;
-import java.security.MessageDigest;
-import java.security.NoSuchAlgorithmException;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import org.nanomodel.NativeException;
+import org.nanomodel.Version;
 
 /**
  * Finds and opens libnanomodel, once a class loader: the file or folder of {@code
  * -Dnanomodel.library.path} (or {@code NANOMODEL_LIBRARY_PATH}) and nothing else if that is set;
- * otherwise the library in this jar, unpacked to a cache folder under the hash of its bytes. Opened
- * with {@link SymbolLookup#libraryLookup}, so that two class loaders may each have it. A library of
- * another ABI major is refused.
+ * otherwise the library in this jar, unpacked to a {@link LibraryCache} folder. Opened with {@link
+ * SymbolLookup#libraryLookup}, so that two class loaders may each have it. A library of another ABI
+ * major is refused.
  */
 public final class NativeLibrary {
   /** The major version of nanomodel.h that these classes were written against. */
@@ -35,8 +30,8 @@ public final class NativeLibrary {
   /** Where to look first. */
   public static final String PATH_PROPERTY = "nanomodel.library.path";
 
-  /** Where to unpack to. */
-  public static final String CACHE_PROPERTY = "nanomodel.cache.dir";
+  private static final int RTLD_LAZY = 1;
+  private static final int MAX_REASON = 4096;
 
   private NativeLibrary() {}
 
@@ -103,14 +98,13 @@ public final class NativeLibrary {
       throw failure(
           tried, "-D" + PATH_PROPERTY + " names a folder or file of this machine's build");
     }
-    Path unpacked = unpack(tried);
-    if (unpacked != null) {
-      Loaded found = open(unpacked, tried);
-      if (found != null) {
-        return found;
-      }
+    Loaded found = openUnpacked(tried);
+    if (found != null) {
+      return found;
     }
-    throw failure(tried, "build it (cmake) and set -D" + PATH_PROPERTY + "=FOLDER");
+    throw failure(
+        tried,
+        "build it (cmake) and set -D" + PATH_PROPERTY + "=FOLDER, or " + LibraryCache.REMEDY);
   }
 
   private static NativeException failure(List<String> tried, String remedy) {
@@ -124,11 +118,16 @@ public final class NativeLibrary {
       tried.add(file + " (no such file)");
       return null;
     }
+    Optional<String> refusal = refusal(file);
+    if (refusal.isPresent()) {
+      tried.add(file + " (" + refusal.get() + ")");
+      return null;
+    }
     SymbolLookup lookup;
     try {
       lookup = SymbolLookup.libraryLookup(file.toAbsolutePath(), Arena.global());
     } catch (IllegalArgumentException e) {
-      tried.add(file + " (" + loaderReason(file, e) + ")");
+      tried.add(file + " (" + e.getMessage() + ")");
       return null;
     }
     int[] abi = abiOf(file, lookup);
@@ -147,14 +146,35 @@ public final class NativeLibrary {
     return new Loaded(file, lookup, abi[0], abi[1]);
   }
 
-  /** {@code libraryLookup} hides why the loader refused a file; {@code System.load} tells. */
+  /**
+   * Why the loader will not have a file, in its own words, which {@code libraryLookup} hides; empty
+   * where it will, and where there is no dlopen to ask.
+   */
   @SuppressWarnings("restricted")
-  private static String loaderReason(Path file, IllegalArgumentException hidden) {
-    try {
-      System.load(file.toAbsolutePath().toString());
-      return hidden.getMessage();
-    } catch (UnsatisfiedLinkError e) {
-      return e.getMessage();
+  private static Optional<String> refusal(Path file) {
+    Linker linker = Linker.nativeLinker();
+    var open = linker.defaultLookup().find("dlopen");
+    var error = linker.defaultLookup().find("dlerror");
+    if (open.isEmpty() || error.isEmpty()) {
+      return Optional.empty();
+    }
+    var openType =
+        FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_INT);
+    try (var arena = Arena.ofConfined()) {
+      MemorySegment name = arena.allocateFrom(file.toAbsolutePath().toString());
+      var handle =
+          (MemorySegment) linker.downcallHandle(open.get(), openType).invokeExact(name, RTLD_LAZY);
+      if (handle.address() != 0) {
+        return Optional.empty(); // it stays open, as it will be used
+      }
+      var errorType = FunctionDescriptor.of(ValueLayout.ADDRESS);
+      var text = (MemorySegment) linker.downcallHandle(error.get(), errorType).invokeExact();
+      return Optional.of(
+          text.address() == 0 ? "refused" : text.reinterpret(MAX_REASON).getString(0));
+    } catch (RuntimeException | Error e) {
+      throw e;
+    } catch (Throwable e) {
+      throw new NativeException("dlopen: " + e, e);
     }
   }
 
@@ -194,58 +214,49 @@ public final class NativeLibrary {
     return osName + "-" + (arch.equals("amd64") ? "x86_64" : arch);
   }
 
-  private static Path unpack(List<String> tried) {
-    String resource = "native/" + platform() + "/" + fileName();
+  /** The library of this jar, from the first cache folder that can be written to and run from. */
+  private static Loaded openUnpacked(List<String> tried) {
     ClassLoader loader = NativeLibrary.class.getClassLoader();
-    try (InputStream in = loader.getResourceAsStream(resource)) {
-      if (in == null) {
-        tried.add("resource " + resource + " (not in the jar)");
-        return null;
-      }
-      return unpack(in, cacheDirectory());
-    } catch (IOException e) {
-      tried.add("resource " + resource + " (cannot unpack to " + cacheDirectory() + ": " + e + ")");
+    String resource = "native/" + platform() + "/" + fileName();
+    if (loader.getResource(resource) == null) {
+      tried.add("resource " + resource + " (not in the jar)");
       return null;
     }
-  }
-
-  /**
-   * Writes beside the final name and renames, so that processes that start together never see half
-   * a file; the name is the hash of the bytes, so that versions do not meet.
-   */
-  static Path unpack(InputStream in, Path cache) throws IOException {
-    Files.createDirectories(cache);
-    Path temp = Files.createTempFile(cache, "unpack-", ".tmp");
-    try {
-      MessageDigest sha = MessageDigest.getInstance("SHA-256");
-      try (var digest = new DigestInputStream(in, sha)) {
-        Files.copy(digest, temp, StandardCopyOption.REPLACE_EXISTING);
-      }
-      Path folder = cache.resolve(HexFormat.of().formatHex(sha.digest(), 0, 8));
-      Path target = folder.resolve(fileName());
-      if (Files.isRegularFile(target) && Files.mismatch(temp, target) == -1) {
-        return target;
-      }
-      Files.createDirectories(folder);
+    for (Path cache : LibraryCache.folders()) {
       try {
-        return Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE);
-      } catch (AtomicMoveNotSupportedException e) {
-        return Files.move(temp, target, StandardCopyOption.REPLACE_EXISTING);
+        Loaded found = open(unpack(loader, resource, cache), tried);
+        if (found != null) {
+          return found;
+        }
+      } catch (IOException e) {
+        tried.add(cache + " (cannot unpack to it: " + e + ")");
       }
-    } catch (NoSuchAlgorithmException e) {
-      throw new IllegalStateException(e);
-    } finally {
-      Files.deleteIfExists(temp);
     }
+    return null;
   }
 
-  private static Path cacheDirectory() {
-    String set = System.getProperty(CACHE_PROPERTY);
-    if (set != null) {
-      return Path.of(set);
+  /** Each build has a folder of its own; the GPU backend lies beside the library that opens it. */
+  private static Path unpack(ClassLoader loader, String resource, Path cache) throws IOException {
+    String hash = LibraryCache.hash(loader.getResourceAsStream(resource));
+    Path folder =
+        LibraryCache.folder(cache, "native-" + Version.NUMBER + "-" + hash.substring(0, 16));
+    String backend = System.mapLibraryName("nanomodel_cuda");
+    String beside = resource.replace(fileName(), backend);
+    if (loader.getResource(beside) != null && hasCudaDriver()) {
+      String backendHash = LibraryCache.hash(loader.getResourceAsStream(beside));
+      LibraryCache.unpack(() -> loader.getResourceAsStream(beside), backendHash, folder, backend);
     }
-    String xdg = System.getenv("XDG_CACHE_HOME");
-    Path base = xdg != null ? Path.of(xdg) : Path.of(System.getProperty("user.home"), ".cache");
-    return base.resolve("nanomodel").resolve("native");
+    return LibraryCache.unpack(
+        () -> loader.getResourceAsStream(resource), hash, folder, fileName());
+  }
+
+  /** Without a driver the backend is of no use, and it is large. */
+  private static boolean hasCudaDriver() {
+    try (var arena = Arena.ofConfined()) {
+      SymbolLookup.libraryLookup("libcuda.so.1", arena);
+      return true;
+    } catch (IllegalArgumentException e) {
+      return false;
+    }
   }
 }

@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
 import java.util.stream.Stream;
+import org.nanomodel.events.PrefillEvent;
 import org.nanomodel.model.Batch;
 import org.nanomodel.model.Config;
 import org.nanomodel.model.Sequence;
@@ -19,6 +20,7 @@ final class Run {
   private final Sampler sampler;
   private final int context;
   private final long start = System.nanoTime();
+  private final PrefillEvent prefill = new PrefillEvent();
   private int[] tokens;
   private int count;
   private int inStep;
@@ -37,6 +39,7 @@ final class Run {
     this.tokens = request.prompt().clone();
     this.count = request.prompt().length;
     this.sampler = new Sampler(request.options(), request.prompt());
+    prefill.begin();
   }
 
   Cancel cancel() {
@@ -85,6 +88,8 @@ final class Run {
     last = System.nanoTime();
     if (first == 0) {
       first = last;
+      prefill.promptTokens = request.prompt().length;
+      prefill.commit();
     }
     if (count == tokens.length) {
       tokens = Arrays.copyOf(tokens, (int) Math.min(context, 2L * count + 64));

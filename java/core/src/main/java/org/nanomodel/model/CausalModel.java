@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import org.nanomodel.BadModelException;
+import org.nanomodel.events.StepEvent;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.Linear;
 import org.nanomodel.ops.Ops;
@@ -169,7 +170,7 @@ public final class CausalModel implements AutoCloseable {
 
   /** The same, with a look at the hidden states; {@code states} may be null. */
   public Tensor forward(Ops ops, Batch batch, HiddenStates states) {
-    begin();
+    StepEvent event = begin(batch);
     try {
       Tensor x = blocks(ops, batch, states);
       Tensor logits = null;
@@ -182,7 +183,7 @@ public final class CausalModel implements AutoCloseable {
       batch.advance();
       return logits;
     } finally {
-      end();
+      end(event);
     }
   }
 
@@ -191,7 +192,7 @@ public final class CausalModel implements AutoCloseable {
    * after another.
    */
   void forward(Ops ops, Batch batch, Tensor room, Scorer.Visitor visitor, int position) {
-    begin();
+    StepEvent event = begin(batch);
     try {
       Tensor x = blocks(ops, batch, null);
       for (long from = 0; from < x.rows(); from += room.rows()) {
@@ -202,7 +203,7 @@ public final class CausalModel implements AutoCloseable {
       }
       batch.advance();
     } finally {
-      end();
+      end(event);
     }
   }
 
@@ -229,16 +230,23 @@ public final class CausalModel implements AutoCloseable {
     ops.linear(logits, h, head);
   }
 
-  private void begin() {
+  private StepEvent begin(Batch batch) {
     life.readLock().lock();
     if (closed) {
       life.readLock().unlock();
       throw new IllegalStateException("the model is closed");
     }
     step.lock();
+    var event = new StepEvent();
+    event.begin();
+    event.tokens = batch.tokens();
+    event.sequences = batch.descriptor().sequences();
+    event.rows = batch.rows();
+    return event;
   }
 
-  private void end() {
+  private void end(StepEvent event) {
+    event.commit();
     step.unlock();
     life.readLock().unlock();
   }

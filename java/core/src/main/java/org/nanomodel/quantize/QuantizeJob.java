@@ -16,6 +16,7 @@ import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.GptqCodec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.OutputDirectory;
+import org.nanomodel.events.QuantizeLayerEvent;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.FloatWeight;
@@ -158,6 +159,8 @@ public final class QuantizeJob {
       listener.layerResumed(layer.number(), progress(layer.number()));
       return earlier.get();
     }
+    var event = new QuantizeLayerEvent();
+    event.begin();
     var results = new ArrayList<ModuleResult>();
     try (var arena = Arena.ofConfined()) {
       Map<TensorSpec, Tensor> tensors = new LinkedHashMap<>();
@@ -172,8 +175,22 @@ public final class QuantizeJob {
       }
       job.finish(layer.number(), tensors, results);
     }
+    record(event, layer, results);
     listener.layerFinished(layer.number(), progress(layer.number()));
     return results;
+  }
+
+  private void record(
+      QuantizeLayerEvent event, QuantizePlan.Layer layer, List<ModuleResult> results) {
+    event.end();
+    if (event.shouldCommit()) {
+      event.output = output.path().toString();
+      event.layer = layer.number();
+      event.modules = results.size();
+      event.weights = weights(layer);
+      event.loss = results.stream().mapToDouble(ModuleResult::loss).max().orElse(0);
+      event.commit();
+    }
   }
 
   /** Quantizes one module; only its packed tensors outlive the call. */

@@ -3,17 +3,14 @@ package org.nanomodel.tokenizer;
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
 import java.io.IOException;
 import java.io.InputStream;
-import java.net.URL;
-import java.net.URLConnection;
-import java.nio.file.AtomicMoveNotSupportedException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.Properties;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.ffi.LibraryCache;
 
 /**
  * Hugging Face's tokenizers library (Rust), as DJL's jar carries it.
@@ -22,7 +19,7 @@ import org.nanomodel.NanoModelException;
  * asks a cloud metadata address for telemetry on first use, probes for GPUs, would download another
  * build where it finds one, and logs. None of that may happen in a library that works offline.
  *
- * <p>The library file is kept in {@link #cacheDirectories the cache directory}, once a version.
+ * <p>The library file is kept in a {@link LibraryCache} folder, once a version.
  */
 final class HuggingFaceLibrary {
   private static final String VERSION_RESOURCE = "native/lib/tokenizers.properties";
@@ -54,15 +51,9 @@ final class HuggingFaceLibrary {
     if (loader.getResource(folder + files.getLast()) == null) {
       return "The tokenizers library has no build for " + platform + " (looked for " + folder + ")";
     }
-    for (Path cache : cacheDirectories()) {
+    for (Path cache : LibraryCache.folders()) {
       try {
-        loadFrom(
-            unpack(
-                loader,
-                folder,
-                files,
-                cache.resolve("tokenizers-" + version(loader) + "-" + platform)),
-            files);
+        loadFrom(unpack(loader, folder, files, cache), files);
         return null;
       } catch (IOException | UnsatisfiedLinkError e) {
         tried.add(cache + ": " + e.getMessage());
@@ -70,30 +61,8 @@ final class HuggingFaceLibrary {
     }
     return "The tokenizers library could not be loaded. Tried: "
         + String.join("; ", tried)
-        + ". Name a writable folder that allows execution with -Dnanomodel.cache.dir or"
-        + " NANOMODEL_CACHE_DIR";
-  }
-
-  /**
-   * Where unpacked libraries are kept, in the order in which they are tried: {@code
-   * -Dnanomodel.cache.dir}, {@code NANOMODEL_CACHE_DIR}, {@code XDG_CACHE_HOME/nanomodel} or {@code
-   * ~/.cache/nanomodel}; and, for machines where none can be written to, a folder in the temporary
-   * directory.
-   */
-  private static List<Path> cacheDirectories() {
-    String chosen = System.getProperty("nanomodel.cache.dir", System.getenv("NANOMODEL_CACHE_DIR"));
-    if (chosen != null && !chosen.isBlank()) {
-      return List.of(Path.of(chosen));
-    }
-    String xdg = System.getenv("XDG_CACHE_HOME");
-    Path home =
-        xdg == null || xdg.isBlank()
-            ? Path.of(System.getProperty("user.home"), ".cache")
-            : Path.of(xdg);
-    String user = System.getProperty("user.name").replaceAll("\\W", "_");
-    return List.of(
-        home.resolve("nanomodel"),
-        Path.of(System.getProperty("java.io.tmpdir"), "nanomodel-" + user));
+        + ". To fix: "
+        + LibraryCache.REMEDY;
   }
 
   private static String platform() {
@@ -113,35 +82,18 @@ final class HuggingFaceLibrary {
     return properties.getProperty("version", "unknown").replaceAll("[^\\w.-]", "_");
   }
 
-  /** Written to a temporary name and moved, so that a second process never sees half a file. */
-  private static Path unpack(ClassLoader loader, String folder, List<String> files, Path directory)
+  private static Path unpack(ClassLoader loader, String folder, List<String> files, Path cache)
       throws IOException {
-    Files.createDirectories(directory);
+    Path directory = LibraryCache.folder(cache, "tokenizers-" + version(loader) + "-" + platform());
     for (String file : files) {
-      URL url = loader.getResource(folder + file);
-      URLConnection connection = url.openConnection();
-      Path target = directory.resolve(file);
-      if (Files.isRegularFile(target) && Files.size(target) == connection.getContentLengthLong()) {
-        connection.getInputStream().close();
-        continue;
-      }
-      Path part = Files.createTempFile(directory, file, ".tmp");
-      try (InputStream in = connection.getInputStream()) {
-        Files.copy(in, part, StandardCopyOption.REPLACE_EXISTING);
-        move(part, target);
-      } finally {
-        Files.deleteIfExists(part);
-      }
+      String resource = folder + file;
+      LibraryCache.unpack(
+          () -> loader.getResourceAsStream(resource),
+          LibraryCache.hash(loader.getResourceAsStream(resource)),
+          directory,
+          file);
     }
     return directory;
-  }
-
-  private static void move(Path from, Path to) throws IOException {
-    try {
-      Files.move(from, to, StandardCopyOption.ATOMIC_MOVE);
-    } catch (AtomicMoveNotSupportedException e) {
-      Files.move(from, to, StandardCopyOption.REPLACE_EXISTING);
-    }
   }
 
   private static void loadFrom(Path directory, List<String> files) throws IOException {
@@ -154,14 +106,14 @@ final class HuggingFaceLibrary {
         throw e;
       }
       // The JVM binds a path to one class loader: another one (a plugin, a hot reload) gets its own
-      // copy.
-      Path copy = Files.createTempDirectory("nanomodel-tokenizers");
+      // copy, in the same place, since files may be run from there.
+      Path copy = Files.createTempDirectory(directory, "copy");
+      copy.toFile().deleteOnExit(); // the first to be registered is the last to go
       for (String file : files) {
         Path target = Files.copy(directory.resolve(file), copy.resolve(file));
-        System.load(target.toString());
+        System.load(target.toAbsolutePath().toString());
         target.toFile().deleteOnExit();
       }
-      copy.toFile().deleteOnExit();
     }
   }
 }

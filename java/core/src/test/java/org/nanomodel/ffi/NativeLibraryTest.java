@@ -3,15 +3,11 @@ package org.nanomodel.ffi;
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
 
-import java.io.ByteArrayInputStream;
 import java.net.URL;
 import java.net.URLClassLoader;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.List;
-import java.util.concurrent.Callable;
-import java.util.concurrent.Executors;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -67,37 +63,6 @@ class NativeLibraryTest {
         .hasMessageContaining(library.toString())
         .hasMessageContaining("ABI 7.3")
         .hasMessageContaining("need major " + NativeLibrary.ABI_MAJOR);
-  }
-
-  @Test
-  void processesThatUnpackTogetherGetOneWholeFile(@TempDir Path cache) throws Exception {
-    byte[] bytes = new byte[1 << 20];
-    new java.util.Random(1).nextBytes(bytes);
-    List<Callable<Path>> jobs = new ArrayList<>();
-    for (int i = 0; i < 8; i++) {
-      jobs.add(() -> {
-        Path file = NativeLibrary.unpack(new ByteArrayInputStream(bytes), cache);
-        assertThat(Files.readAllBytes(file)).isEqualTo(bytes);
-        return file;
-      });
-    }
-    var files = new java.util.HashSet<Path>();
-    try (var pool = Executors.newFixedThreadPool(8)) {
-      for (var done : pool.invokeAll(jobs)) {
-        files.add(done.get());
-      }
-    }
-    assertThat(files).hasSize(1);
-    Path file = files.iterator().next();
-    Files.writeString(file, "damaged");
-    assertThat(NativeLibrary.unpack(new ByteArrayInputStream(bytes), cache)).isEqualTo(file);
-    assertThat(Files.readAllBytes(file)).as("a damaged file is replaced").isEqualTo(bytes);
-    assertThat(NativeLibrary.unpack(new ByteArrayInputStream(new byte[] {1}), cache))
-        .as("another version")
-        .isNotEqualTo(file);
-    try (var left = Files.list(cache)) {
-      assertThat(left.filter(p -> p.toString().endsWith(".tmp"))).isEmpty();
-    }
   }
 
   @Test
