@@ -5,7 +5,12 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Optional;
+import java.util.concurrent.locks.ReentrantLock;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
 import org.nanomodel.checkpoint.CheckpointFiles;
 import org.nanomodel.checkpoint.DurableFiles;
 import org.nanomodel.checkpoint.ModelDirectory;
@@ -16,12 +21,13 @@ import org.nanomodel.evaluate.PerplexityResult;
 import org.nanomodel.events.LoadEvent;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
-import org.nanomodel.generate.Generator;
+import org.nanomodel.generate.Generation;
+import org.nanomodel.generate.GenerationLoop;
 import org.nanomodel.generate.Request;
 import org.nanomodel.model.CausalModel;
 import org.nanomodel.model.Config;
+import org.nanomodel.model.Embedder;
 import org.nanomodel.model.Scorer;
-import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.EngineOptions;
 import org.nanomodel.quantize.QuantizeJob;
@@ -29,7 +35,6 @@ import org.nanomodel.quantize.QuantizeListener;
 import org.nanomodel.quantize.QuantizeResult;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
-import org.nanomodel.tokenizer.StopScanner;
 import org.nanomodel.tokenizer.Tokenizer;
 
 /**
@@ -43,13 +48,17 @@ import org.nanomodel.tokenizer.Tokenizer;
 public final class NanoModel implements AutoCloseable {
   private final Engine engine;
   private final Optional<QuantizeConfig> quantizeConfig;
-  private ModelDirectory directory;
-  private Config config;
-  private CausalModel graph;
-  private Optional<Tokenizer> tokenizer;
+  // Held while the model changes: loading, quantizing, closing. What is there already is read
+  // without it, so that a listener may ask for it while another thread waits for its end.
+  private final ReentrantLock change = new ReentrantLock();
+  private volatile ModelDirectory directory;
+  private volatile Config config;
+  private volatile CausalModel graph;
+  private volatile GenerationLoop loop;
+  private volatile Optional<Tokenizer> tokenizer;
+  private volatile boolean closed;
   private Path work;
   private boolean quantized;
-  private boolean closed;
 
   private NanoModel(Engine engine, Path path, Optional<QuantizeConfig> quantizeConfig) {
     this.engine = engine;
@@ -75,12 +84,12 @@ public final class NanoModel implements AutoCloseable {
   }
 
   /** The directory it stands on. */
-  public synchronized ModelDirectory directory() {
+  public ModelDirectory directory() {
     checkOpen();
     return directory;
   }
 
-  public synchronized Config config() {
+  public Config config() {
     checkOpen();
     return config;
   }
@@ -90,14 +99,19 @@ public final class NanoModel implements AutoCloseable {
     return quantizeConfig;
   }
 
-  public synchronized Engine engine() {
+  public Engine engine() {
     checkOpen();
     return engine;
   }
 
   /** Empty for a model without a tokenizer, which works with ids. */
-  public synchronized Optional<Tokenizer> tokenizer() {
+  public Optional<Tokenizer> tokenizer() {
     checkOpen();
+    Optional<Tokenizer> known = tokenizer;
+    return known != null ? known : locked(this::openTokenizer);
+  }
+
+  private Optional<Tokenizer> openTokenizer() {
     if (tokenizer == null) {
       tokenizer = Tokenizer.find(directory.path());
     }
@@ -108,8 +122,13 @@ public final class NanoModel implements AutoCloseable {
    * The graph with its weights, loaded now if they were not. It is the model's own: do not close
    * it.
    */
-  public synchronized CausalModel graph() {
+  public CausalModel graph() {
     checkOpen();
+    CausalModel known = graph;
+    return known != null ? known : locked(this::loadGraph);
+  }
+
+  private CausalModel loadGraph() {
     if (graph == null) {
       var event = new LoadEvent();
       event.begin();
@@ -132,6 +151,17 @@ public final class NanoModel implements AutoCloseable {
     }
   }
 
+  /** Runs what changes an open model; others who do wait. */
+  private <T> T locked(Supplier<T> action) {
+    change.lock();
+    try {
+      checkOpen();
+      return action.get();
+    } finally {
+      change.unlock();
+    }
+  }
+
   /** Continues a text, greedily, up to the default number of tokens; the new text only. */
   public String generate(String prompt) {
     return generate(prompt, GenerateOptions.defaults());
@@ -139,34 +169,114 @@ public final class NanoModel implements AutoCloseable {
 
   /** Continues a text; the new text only, up to the first stop text. */
   public String generate(String prompt, GenerateOptions options) {
-    var text = new StringBuilder();
-    generate(requireTokenizer().encode(prompt), options, text);
-    return text.toString();
+    return generateResult(prompt, options).text();
+  }
+
+  /** Continues a text, and tells more than the new text: tokens, reason, times, log probabilities. */
+  public GenerateResult generateResult(String prompt, GenerateOptions options) {
+    return submit(prompt, options).result();
   }
 
   /** Continues tokens. Stop texts need a tokenizer. */
   public GenerateResult generate(int[] ids, GenerateOptions options) {
-    return options.stop().isEmpty()
-        ? new Generator(graph()).generate(ids, options)
-        : generate(ids, options, new StringBuilder());
+    return submit(Request.of(ids, options)).result();
   }
 
-  /** Continues tokens up to the first stop text; the text before it goes to {@code text}. */
-  private GenerateResult generate(int[] ids, GenerateOptions options, StringBuilder text) {
-    var stream = requireTokenizer().stream(true, ids);
-    var stops = new StopScanner(options.stop());
-    var request =
-        new Request(
-            ids,
-            options,
-            id -> {
-              text.append(stops.push(stream.add(id)));
-              return !stops.stopped();
-            },
-            new Cancel());
-    var result = new Generator(graph()).generate(request);
-    text.append(stops.push(stream.finish())).append(stops.finish());
-    return result;
+  /**
+   * Continues texts in one batch. The results have the order of the prompts; with {@link
+   * GenerateOptions#n} answers there are n results for each.
+   */
+  public List<GenerateResult> generate(List<String> prompts, GenerateOptions options) {
+    var requests = prompts.stream().map(p -> Request.of(encode(p), options)).toList();
+    var answers = new ArrayList<Generation>();
+    try {
+      requests.forEach(r -> answers.addAll(loop().submitAll(r)));
+      return answers.stream().map(Generation::result).toList();
+    } finally {
+      answers.forEach(Generation::close); // where one failed, nobody waits for the others
+    }
+  }
+
+  /**
+   * Starts to continue a text and returns at once: read the text as it comes, wait for the result,
+   * or cancel. Requests that run at the same time share a batch; none changes another's text.
+   */
+  public Generation submit(String prompt, GenerateOptions options) {
+    return submit(Request.of(encode(prompt), options));
+  }
+
+  /** The same with all that a request can have; see {@link GenerationLoop#submit}. */
+  public Generation submit(Request request) {
+    return loop().submit(request);
+  }
+
+  /** Continues a text and passes it on in whole characters as it comes, on the calling thread. */
+  public GenerateResult stream(String prompt, GenerateOptions options, Consumer<String> listener) {
+    try (Generation generation = submit(prompt, options)) {
+      generation.forEach(listener);
+      return generation.result();
+    }
+  }
+
+  /** What answers all requests, started now if it was not. It is the model's own. */
+  public GenerationLoop loop() {
+    GenerationLoop current = loop;
+    if (current != null && !current.isClosed()) {
+      checkOpen();
+      return current;
+    }
+    return locked(() -> {
+      if (loop == null || loop.isClosed()) {
+        loop = new GenerationLoop(graph(), tokenizer());
+      }
+      return loop;
+    });
+  }
+
+  /** Ids of a text with the special tokens that the model expects around it. */
+  public int[] encode(String text) {
+    return requireTokenizer().encode(text);
+  }
+
+  /** The text of ids, without special tokens. */
+  public String decode(int... ids) {
+    return requireTokenizer().decode(ids, true);
+  }
+
+  /** How many tokens {@link #encode} makes of a text. */
+  public int tokenCount(String text) {
+    return encode(text).length;
+  }
+
+  /** A text as a vector of the model's hidden size; see {@link #embed(List, Pooling, boolean)}. */
+  public float[] embed(String text, Pooling pooling) {
+    return embed(List.of(text), pooling, false).getFirst();
+  }
+
+  /**
+   * Texts as vectors: the hidden states after the last norm, pooled over the tokens.
+   *
+   * @param normalized whether each is scaled to length 1
+   */
+  public List<float[]> embed(List<String> texts, Pooling pooling, boolean normalized) {
+    var graph = graph();
+    List<int[]> ids = texts.stream().map(this::encode).toList();
+    var vectors = new Embedder(graph, graph.engine().ops()).embed(ids, pooling);
+    if (normalized) {
+      vectors.forEach(NanoModel::normalize);
+    }
+    return vectors;
+  }
+
+  private static void normalize(float[] x) {
+    double square = 0;
+    for (float v : x) {
+      square += (double) v * v;
+    }
+    double factor = square == 0 ? 1 : 1 / Math.sqrt(square);
+    for (int i = 0; i < x.length; i++) {
+      x[i] = (float) (x[i] * factor);
+    }
   }
 
   private Tokenizer requireTokenizer() {
@@ -213,7 +323,11 @@ public final class NanoModel implements AutoCloseable {
    *
    * @param calibration not read by round to nearest, and may be null
    */
-  public synchronized QuantizeResult quantize(TextData calibration) {
+  public QuantizeResult quantize(TextData calibration) {
+    return locked(() -> quantizeInPlace(calibration));
+  }
+
+  private QuantizeResult quantizeInPlace(TextData calibration) {
     requireConfig();
     try {
       String parent = System.getProperty("nanomodel.work", System.getProperty("java.io.tmpdir"));
@@ -239,7 +353,11 @@ public final class NanoModel implements AutoCloseable {
    *
    * @param calibration not read by round to nearest, and may be null
    */
-  public synchronized QuantizeResult quantize(
+  public QuantizeResult quantize(TextData calibration, Path output, QuantizeListener listener) {
+    return locked(() -> quantizeInto(calibration, output, listener));
+  }
+
+  private QuantizeResult quantizeInto(
       TextData calibration, Path output, QuantizeListener listener) {
     var job = QuantizeJob.of(directory(), requireConfig(), engine, output).listener(listener);
     var result = job.run();
@@ -260,6 +378,10 @@ public final class NanoModel implements AutoCloseable {
 
   private void standOn(Path path) {
     var next = ModelDirectory.open(path, engine);
+    if (loop != null) {
+      loop.close();
+      loop = null;
+    }
     if (graph != null) {
       graph.close();
       graph = null;
@@ -272,13 +394,17 @@ public final class NanoModel implements AutoCloseable {
   /**
    * Copies the checkpoint it stands on into a new directory; it appears there whole or not at all.
    */
-  public synchronized void save(Path output) {
-    checkOpen();
+  public void save(Path output) {
+    locked(() -> copyTo(output));
+  }
+
+  private Path copyTo(Path output) {
     if (quantizeConfig.isPresent() && !quantized) {
       throw new NanoModelException(
           "the model is not quantized yet: call quantize first, then save");
     }
     CheckpointFiles.copy(directory, output);
+    return output;
   }
 
   private void checkOpen() {
@@ -287,13 +413,39 @@ public final class NanoModel implements AutoCloseable {
     }
   }
 
-  /** Frees everything; waits for calls in flight. Closing again does nothing. */
+  /**
+   * Frees everything. Texts that {@link #submit}, {@code generate} and {@code stream} are writing
+   * are cancelled and end with what they have; other calls in flight are waited for. Closing again
+   * does nothing. A listener cannot close the model that calls it.
+   */
   @Override
-  public synchronized void close() {
+  public void close() {
     if (closed) {
       return;
     }
-    closed = true;
+    boolean inside =
+        change.isHeldByCurrentThread()
+            || loop != null && loop.isOwnThread()
+            || graph != null && graph.isUsedByThisThread();
+    if (inside) {
+      throw new IllegalStateException("the model cannot be closed by a listener that it calls");
+    }
+    change.lock();
+    try {
+      if (closed) {
+        return;
+      }
+      closed = true;
+    } finally {
+      change.unlock();
+    }
+    free(); // without the lock: those who are waited for may still ask for things
+  }
+
+  private void free() {
+    if (loop != null) {
+      loop.close();
+    }
     if (graph != null) {
       graph.close();
     }

@@ -1,6 +1,7 @@
 package org.nanomodel.generate;
 
 import java.util.List;
+import java.util.Map;
 import org.nanomodel.ops.Sampling;
 
 /**
@@ -10,6 +11,13 @@ import org.nanomodel.ops.Sampling;
  * @param sampling temperature 0 (greedy, the default), top k, top p, min p
  * @param repeatPenalty logits of tokens that occurred are divided by it (multiplied if negative;
  *     Keskar et al. 2019); 1 = off
+ * @param presencePenalty is subtracted from the logits of tokens that the answer has already; 0 = off
+ * @param frequencyPenalty is subtracted from them once for each time they occurred; 0 = off
+ * @param logitBias is added to the logits of these tokens, before the penalties; negative infinity
+ *     bans one
+ * @param logprobs -1 = none, 0 = of the tokens of the answer, N = also of the N likeliest at each
+ *     place
+ * @param n how many answers to the same prompt; the i-th (from 0) is the one that seed + i gives
  * @param seed of the request's own random stream, whatever else runs beside it
  * @param stop texts that end the answer and are not part of it; they need a tokenizer
  * @param stopIds tokens that end it, besides the model's own end tokens
@@ -19,10 +27,17 @@ public record GenerateOptions(
     int maxTokens,
     Sampling sampling,
     float repeatPenalty,
+    float presencePenalty,
+    float frequencyPenalty,
+    Map<Integer, Float> logitBias,
+    int logprobs,
+    int n,
     long seed,
     List<String> stop,
     List<Integer> stopIds,
     boolean ignoreEnd) {
+  /** The most answers to one prompt. */
+  public static final int MAX_N = 128;
 
   public GenerateOptions {
     if (maxTokens < 1) {
@@ -32,11 +47,51 @@ public record GenerateOptions(
       throw new IllegalArgumentException(
           "repeat_penalty = " + repeatPenalty + ", expected above 0 (1 = off)");
     }
+    requireFinite("presence_penalty", presencePenalty);
+    requireFinite("frequency_penalty", frequencyPenalty);
+    logitBias = Map.copyOf(logitBias);
+    logitBias.forEach(GenerateOptions::requireBias);
+    if (logprobs < -1) {
+      throw new IllegalArgumentException("logprobs = " + logprobs + ", expected -1 (none) or more");
+    }
+    if (n < 1 || n > MAX_N) {
+      throw new IllegalArgumentException("n = " + n + ", expected 1 to " + MAX_N);
+    }
     stop = List.copyOf(stop);
     stopIds = List.copyOf(stopIds);
     if (stop.contains("")) {
       throw new IllegalArgumentException("an empty stop text would end every answer at once");
     }
+  }
+
+  private static void requireFinite(String name, float value) {
+    if (!Float.isFinite(value)) {
+      throw new IllegalArgumentException(name + " = " + value + ", expected a finite number");
+    }
+  }
+
+  private static void requireBias(int id, float bias) {
+    if (id < 0 || Float.isNaN(bias) || bias == Float.POSITIVE_INFINITY) {
+      throw new IllegalArgumentException(
+          "logit_bias " + id + ": " + bias + ", expected a token id and a number below infinity");
+    }
+  }
+
+  /** The same for the {@code i}-th of several answers. */
+  GenerateOptions sample(int i) {
+    return new GenerateOptions(
+        maxTokens,
+        sampling,
+        repeatPenalty,
+        presencePenalty,
+        frequencyPenalty,
+        logitBias,
+        logprobs,
+        1,
+        seed + i,
+        stop,
+        stopIds,
+        ignoreEnd);
   }
 
   public static GenerateOptions defaults() {
@@ -55,6 +110,11 @@ public record GenerateOptions(
     private float topP = 1;
     private float minP;
     private float repeatPenalty = 1;
+    private float presencePenalty;
+    private float frequencyPenalty;
+    private Map<Integer, Float> logitBias = Map.of();
+    private int logprobs = -1;
+    private int n = 1;
     private long seed;
     private List<String> stop = List.of();
     private List<Integer> stopIds = List.of();
@@ -97,6 +157,35 @@ public record GenerateOptions(
       return this;
     }
 
+    /** 0 = off. */
+    public Builder presencePenalty(double value) {
+      presencePenalty = (float) value;
+      return this;
+    }
+
+    /** 0 = off. */
+    public Builder frequencyPenalty(double value) {
+      frequencyPenalty = (float) value;
+      return this;
+    }
+
+    public Builder logitBias(Map<Integer, Float> biases) {
+      logitBias = biases;
+      return this;
+    }
+
+    /** -1 = none, 0 = of the chosen tokens, N = also of the N likeliest. */
+    public Builder logprobs(int value) {
+      logprobs = value;
+      return this;
+    }
+
+    /** 1 = one answer. */
+    public Builder n(int value) {
+      n = value;
+      return this;
+    }
+
     public Builder seed(long value) {
       seed = value;
       return this;
@@ -122,6 +211,11 @@ public record GenerateOptions(
           maxTokens,
           new Sampling(temperature, topK, topP, minP),
           repeatPenalty,
+          presencePenalty,
+          frequencyPenalty,
+          logitBias,
+          logprobs,
+          n,
           seed,
           stop,
           stopIds,

@@ -2,24 +2,30 @@ package org.nanomodel.generate;
 
 import java.util.ArrayList;
 import java.util.List;
-import org.nanomodel.CancelledException;
-import org.nanomodel.model.Batch;
+import java.util.Optional;
 import org.nanomodel.model.CausalModel;
 import org.nanomodel.model.KvCache;
 import org.nanomodel.ops.Cancel;
-import org.nanomodel.ops.Ops;
-import org.nanomodel.tensor.Tensor;
+import org.nanomodel.tokenizer.Tokenizer;
 
 /**
- * Continues texts, token by token. Several requests run in one ragged batch: each step takes the
- * next piece of the prompts that are not read yet and one token of each of the others. The model
- * stays open until all are done.
+ * Continues texts on the calling thread, several in one batch. The model stays open until all are
+ * done. For requests that come and go there is {@link GenerationLoop}.
  */
 public final class Generator {
-  private final CausalModel model;
+  private static final int MAX_SEQUENCES = 64;
 
+  private final CausalModel model;
+  private final Optional<Tokenizer> tokenizer;
+
+  /** Without text: results have ids only, and stop texts are refused. */
   public Generator(CausalModel model) {
+    this(model, Optional.empty());
+  }
+
+  public Generator(CausalModel model, Optional<Tokenizer> tokenizer) {
     this.model = model;
+    this.tokenizer = tokenizer;
   }
 
   public GenerateResult generate(int[] prompt, GenerateOptions options) {
@@ -31,86 +37,54 @@ public final class Generator {
     return generate(new Request(prompt, options, listener, cancel));
   }
 
+  /** Continues one; of several answers the first is returned. */
   public GenerateResult generate(Request request) {
     return generate(List.of(request)).getFirst();
   }
 
-  /** Continues all of them; the results have the order of the requests. */
+  /**
+   * Continues all of them. The results have the order of the requests; one of n answers has n
+   * results. What a listener throws is thrown when all others are done.
+   */
   public List<GenerateResult> generate(List<Request> requests) {
-    int limit = model.config().maxPositions();
-    long tokens = 0;
-    int longest = 1;
-    for (Request r : requests) {
-      int context = context(r, limit);
-      tokens += (long) Math.ceilDiv(context, KvCache.BLOCK) * KvCache.BLOCK;
-      longest = Math.max(longest, context);
-    }
     if (requests.isEmpty()) {
       return List.of();
     }
+    int limit = model.config().maxPositions();
+    var runs = new ArrayList<Run>();
+    long tokens = 0;
+    int longest = 1;
+    int answers = 1;
+    for (Request r : requests) {
+      int n = r.options().n();
+      runs.addAll(Run.of(r, model, tokenizer, limit));
+      tokens += n * Math.ceilDiv((long) Run.limit(r, limit), KvCache.BLOCK) * KvCache.BLOCK;
+      longest = Math.max(longest, Run.limit(r, limit));
+      answers = Math.max(answers, n);
+    }
+    int sequences = Math.min(runs.size(), Math.max(MAX_SEQUENCES, answers));
+    long most = (long) KvCache.MAX_BLOCKS * KvCache.BLOCK;
     try (var _ = model.use();
-        KvCache cache = model.newCache(tokens)) {
-      var runs = new ArrayList<Run>();
-      for (Request r : requests) {
-        runs.add(new Run(r, model.config(), cache.newSequence(), context(r, limit)));
-      }
-      run(runs, model.newBatch(Math.min(runs.size(), model.maxStepTokens()), longest));
-      return runs.stream().map(Run::result).toList();
+        var scheduler =
+            new Scheduler(
+                model, Math.min(tokens, most), sequences, longest, model.maxStepTokens())) {
+      run(runs, scheduler);
     }
+    return runs.stream().map(r -> r.generation().result()).toList();
   }
 
-  private static int context(Request r, int limit) {
-    if (r.prompt().length >= limit) {
-      throw new IllegalArgumentException(
-          "the prompt has "
-              + r.prompt().length
-              + " tokens, expected less than the context of "
-              + limit);
+  private static void run(List<Run> runs, Scheduler scheduler) {
+    int next = 0;
+    while (next < runs.size()) { // a lead stands for its followers, which come after it
+      Run lead = runs.get(next);
+      next += lead.answers();
+      scheduler.add(lead);
     }
-    return (int) Math.min(limit, (long) r.prompt().length + r.options().maxTokens());
-  }
-
-  private void run(List<Run> runs, Batch batch) {
-    // A flag that kernels poll ends the whole step, so only a request that is alone hands over its
-    // own.
-    Ops ops =
-        runs.size() == 1 ? model.engine().ops(runs.getFirst().cancel()) : model.engine().ops();
-    var inStep = new ArrayList<Run>();
-    while (true) {
-      batch.clear();
-      inStep.clear();
-      join(
-          runs, batch, inStep,
-          false); // first the texts being written, so that no long prompt holds them up
-      join(runs, batch, inStep, true);
-      if (inStep.isEmpty()) {
-        return;
+    while (!scheduler.isIdle()) {
+      if (Thread.currentThread().isInterrupted()) {
+        scheduler.cancelAll();
       }
-      step(ops, batch, inStep);
-    }
-  }
-
-  private static void join(List<Run> runs, Batch batch, List<Run> inStep, boolean prefill) {
-    for (int i = 0; i < runs.size(); i++) {
-      Run run = runs.get(i);
-      if (run.pending() > 1 == prefill && run.join(batch)) {
-        inStep.add(run);
-      }
-    }
-  }
-
-  private void step(Ops ops, Batch batch, List<Run> inStep) {
-    try {
-      Tensor logits = model.forward(ops, batch);
-      int row = 0;
-      for (int i = 0; i < inStep.size(); i++) {
-        if (inStep.get(i).wantsToken()) {
-          inStep.get(i).draw(ops, logits.rows() == 1 ? logits : logits.rows(row, 1));
-          row++;
-        }
-      }
-    } catch (CancelledException e) {
-      inStep.forEach(Run::cancelled);
+      scheduler.step();
     }
   }
 }

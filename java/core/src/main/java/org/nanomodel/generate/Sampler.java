@@ -1,53 +1,81 @@
 package org.nanomodel.generate;
 
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.BitSet;
+import java.util.Map;
 import org.nanomodel.ops.Ops;
-import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
  * Draws the tokens of one request from its own random stream, so that they do not depend on what
- * runs beside it.
+ * runs beside it. The order is that of llama.cpp: bias, penalties, temperature, cuts.
  */
 final class Sampler {
+  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT;
+
   private final GenerateOptions options;
-  private final Tensor id;
-  private final Tensor uniform;
-  private final BitSet seen = new BitSet();
+  private final int[] biasIds;
+  private final float[] biases;
+  private final TokenCounts seen; // null where there is no penalty
   private long state;
 
   Sampler(GenerateOptions options, int[] prompt) {
     this.options = options;
     this.state = options.seed();
-    Arena arena = Arena.ofAuto();
-    id = Tensor.allocate(arena, DataType.I32, 1);
-    uniform = Tensor.allocate(arena, DataType.F32, 1);
-    for (int t : prompt) {
-      seen.set(t);
+    this.biasIds = new int[options.logitBias().size()];
+    this.biases = new float[biasIds.length];
+    int i = 0;
+    for (Map.Entry<Integer, Float> e : options.logitBias().entrySet()) {
+      biasIds[i] = e.getKey();
+      biases[i++] = e.getValue();
+    }
+    boolean penalties =
+        options.repeatPenalty() != 1
+            || options.presencePenalty() != 0
+            || options.frequencyPenalty() != 0;
+    this.seen = penalties ? new TokenCounts() : null;
+    if (penalties && options.repeatPenalty() != 1) {
+      for (int t : prompt) {
+        seen.add(t, 0);
+      }
     }
   }
 
-  /** The next token; logits: [1, V], changed in place by the penalty. */
-  int next(Ops ops, Tensor logits) {
-    if (options.repeatPenalty() != 1) {
-      penalize(logits.segment());
+  /** The next token; logits: [1, V], left as they are. */
+  int next(Ops ops, Tensor logits, DrawRoom room) {
+    Tensor row = logits;
+    if (seen != null || biasIds.length > 0) {
+      row = room.copy(logits);
+      adjust(row.segment());
     }
-    uniform.segment().set(ValueLayout.JAVA_FLOAT, 0, nextUniform());
-    ops.sample(id, logits, options.sampling(), uniform, null);
-    int token = id.segment().get(ValueLayout.JAVA_INT, 0);
-    seen.set(token);
+    room.uniform().segment().set(FLOAT, 0, nextUniform());
+    ops.sample(room.id(), row, options.sampling(), room.uniform(), null);
+    int token = room.id().segment().get(ValueLayout.JAVA_INT, 0);
+    if (seen != null) {
+      seen.add(token, 1);
+    }
     return token;
   }
 
-  private void penalize(MemorySegment row) {
-    float penalty = options.repeatPenalty();
-    for (int t = seen.nextSetBit(0); t >= 0; t = seen.nextSetBit(t + 1)) {
-      float logit = row.getAtIndex(ValueLayout.JAVA_FLOAT, t);
-      row.setAtIndex(ValueLayout.JAVA_FLOAT, t, logit > 0 ? logit / penalty : logit * penalty);
+  private void adjust(MemorySegment row) {
+    for (int i = 0; i < biasIds.length; i++) {
+      float logit = row.getAtIndex(FLOAT, biasIds[i]);
+      row.setAtIndex(FLOAT, biasIds[i], logit + biases[i]);
     }
+    for (int slot = 0; seen != null && slot < seen.slots(); slot++) {
+      int id = seen.id(slot);
+      if (id >= 0) {
+        row.setAtIndex(FLOAT, id, penalized(row.getAtIndex(FLOAT, id), seen.count(slot)));
+      }
+    }
+  }
+
+  /** Keskar et al. 2019, then as the OpenAI API defines presence and frequency. */
+  private float penalized(float logit, int count) {
+    float repeat = options.repeatPenalty();
+    float divided = logit > 0 ? logit / repeat : logit * repeat;
+    float presence = count > 0 ? options.presencePenalty() : 0;
+    return divided - count * options.frequencyPenalty() - presence;
   }
 
   /** SplitMix64 (Steele et al. 2014); its upper 24 bits as a float in [0, 1). */

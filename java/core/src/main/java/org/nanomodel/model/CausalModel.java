@@ -4,6 +4,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
+import java.util.function.Consumer;
 import org.nanomodel.BadModelException;
 import org.nanomodel.events.StepEvent;
 import org.nanomodel.ops.Engine;
@@ -147,6 +148,11 @@ public final class CausalModel implements AutoCloseable {
     return life.readLock()::unlock;
   }
 
+  /** Whether this thread is inside of what keeps the model open: closing it here would be refused. */
+  public boolean isUsedByThisThread() {
+    return life.getReadHoldCount() > 0;
+  }
+
   /** See {@link #use}. */
   public interface Use extends AutoCloseable {
     @Override
@@ -201,6 +207,19 @@ public final class CausalModel implements AutoCloseable {
         head(ops, x.rows(from, n), logits);
         visitor.accept(position + (int) from, logits);
       }
+      batch.advance();
+    } finally {
+      end(event);
+    }
+  }
+
+  /** Runs a step for the hidden states after the last norm, [T, dim], valid during the call. */
+  void forwardNormed(Ops ops, Batch batch, Consumer<Tensor> states) {
+    StepEvent event = begin(batch);
+    try {
+      Tensor x = blocks(ops, batch, null);
+      ops.rmsNorm(x, x, norm, config.normEps());
+      states.accept(x);
       batch.advance();
     } finally {
       end(event);

@@ -20,7 +20,10 @@ public final class KvCache implements AutoCloseable {
   public static final int BLOCK = 16;
 
   private static final int FIRST_BLOCKS = 16;
-  private static final long MAX_TOKENS = (1L << 30) * BLOCK;
+  /** The most blocks of a cache. */
+  public static final int MAX_BLOCKS = 1 << 30;
+
+  private static final long MAX_TOKENS = (long) MAX_BLOCKS * BLOCK;
 
   private final Engine engine;
   private final Config config;
@@ -64,6 +67,30 @@ public final class KvCache implements AutoCloseable {
   /** Blocks in use. */
   public synchronized int usedBlocks() {
     return capacity - freeCount;
+  }
+
+  /** Blocks that can still be taken. */
+  public synchronized int freeBlocks() {
+    return maxBlocks - capacity + freeCount;
+  }
+
+  /** Bytes of memory that it holds now. */
+  public synchronized long bytes() {
+    return bytes(config, layers.length, (long) capacity * BLOCK);
+  }
+
+  /** Gives memory back if no block is in use. */
+  public synchronized void trim() {
+    int few = Math.min(FIRST_BLOCKS, maxBlocks);
+    if (closed || freeCount < capacity || capacity <= few) {
+      return;
+    }
+    for (int i = 0; i < layers.length; i++) {
+      layers[i] = null;
+    }
+    freeCount = 0;
+    capacity = 0;
+    grow(few);
   }
 
   public Sequence newSequence() {

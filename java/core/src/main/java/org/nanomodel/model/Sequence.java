@@ -7,6 +7,8 @@ import java.util.Arrays;
  * Closing it gives the blocks back. Used by one thread at a time.
  */
 public final class Sequence implements AutoCloseable {
+  private static final int BLOCK = KvCache.BLOCK;
+
   private final KvCache cache;
   private int[] blocks = new int[8];
   private int blockCount;
@@ -48,18 +50,25 @@ public final class Sequence implements AutoCloseable {
       throw new IllegalArgumentException("truncate to " + n + " of " + length + " tokens");
     }
     length = n;
-    int keep = Math.ceilDiv(n, KvCache.BLOCK);
+    int keep = Math.ceilDiv(n, BLOCK);
     while (blockCount > keep) {
       cache.giveBack(blocks[--blockCount]);
     }
   }
 
+  /** How many blocks of the cache the next {@code n} tokens would take. */
+  public int blocksNeeded(int n) {
+    checkOpen();
+    boolean copies = n > 0 && length % BLOCK != 0 && cache.isShared(blocks[length / BLOCK]);
+    return Math.max(0, Math.ceilDiv(length + n, BLOCK) - blockCount) + (copies ? 1 : 0);
+  }
+
   /** Takes the blocks that the next {@code n} tokens will be written to. */
   void reserve(int n) {
     checkOpen();
-    int needed = Math.ceilDiv(Math.addExact(length, n), KvCache.BLOCK);
-    if (n > 0 && length % KvCache.BLOCK != 0) {
-      ownLastBlock(length / KvCache.BLOCK);
+    int needed = Math.ceilDiv(Math.addExact(length, n), BLOCK);
+    if (n > 0 && length % BLOCK != 0) {
+      ownLastBlock(length / BLOCK);
     }
     if (needed > blocks.length) {
       blocks = Arrays.copyOf(blocks, Math.max(needed, 2 * blocks.length));

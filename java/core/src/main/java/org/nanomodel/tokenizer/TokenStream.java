@@ -36,12 +36,17 @@ public final class TokenStream {
     contextText = decode(0, size);
   }
 
-  /** The text that this token completes; empty while a character is unfinished. */
-  public String add(int id) {
+  /** Adds a token whose text is to come with {@link #finish}. */
+  public void hold(int id) {
     if (size == ids.length) {
       ids = Arrays.copyOf(ids, 2 * size);
     }
     ids[size++] = id;
+  }
+
+  /** The text that this token completes; empty while a character is unfinished. */
+  public String add(int id) {
+    hold(id);
     if (tokenizer.isByteToken(id) || (skipSpecial && tokenizer.isSpecial(id))) {
       return "";
     }
@@ -64,6 +69,9 @@ public final class TokenStream {
     String all = decode(0, size);
     read = size;
     String known = contextText + text;
+    if (!all.startsWith(known)) { // the answer completes the last character of the context
+      known = contextText.replaceAll("\uFFFD+$", "") + text;
+    }
     return all.startsWith(known) ? take(all.substring(known.length())) : "";
   }
 
