@@ -172,7 +172,9 @@ public final class NanoModel implements AutoCloseable {
     return generateResult(prompt, options).text();
   }
 
-  /** Continues a text, and tells more than the new text: tokens, reason, times, log probabilities. */
+  /**
+   * Continues a text, and tells more than the new text: tokens, reason, times, log probabilities.
+   */
   public GenerateResult generateResult(String prompt, GenerateOptions options) {
     return submit(prompt, options).result();
   }

@@ -11,7 +11,8 @@ import org.nanomodel.ops.Sampling;
  * @param sampling temperature 0 (greedy, the default), top k, top p, min p
  * @param repeatPenalty logits of tokens that occurred are divided by it (multiplied if negative;
  *     Keskar et al. 2019); 1 = off
- * @param presencePenalty is subtracted from the logits of tokens that the answer has already; 0 = off
+ * @param presencePenalty is subtracted from the logits of tokens that the answer has already; 0 =
+ *     off
  * @param frequencyPenalty is subtracted from them once for each time they occurred; 0 = off
  * @param logitBias is added to the logits of these tokens, before the penalties; negative infinity
  *     bans one

@@ -35,7 +35,9 @@ public final class Generation implements Iterable<String>, AutoCloseable {
 
   /** New text and the token that completed it. */
   public record Piece(String text, int id, TokenLogprobs logprobs) {
-    /** Text that was held back until the end, since it could have been a stop text, has no token. */
+    /**
+     * Text that was held back until the end, since it could have been a stop text, has no token.
+     */
     public boolean hasToken() {
       return id >= 0;
     }

@@ -14,8 +14,7 @@ import org.nanomodel.tokenizer.Tokenizer;
  * there. May be used by several threads. {@link #close} cancels what is under way.
  */
 public final class GenerationLoop implements AutoCloseable {
-  private static final long IDLE_NANOS =
-      1_000_000_000; // then memory of the KV cache is given back
+  private static final long IDLE_NANOS = 1_000_000_000; // then memory of the KV cache is given back
 
   private final CausalModel model;
   private final Optional<Tokenizer> tokenizer;
@@ -41,7 +40,7 @@ public final class GenerationLoop implements AutoCloseable {
     this.context = (int) Math.min(model.config().maxPositions(), kvTokens);
     this.scheduler =
         new Scheduler(model, kvTokens, options.maxSequences(), context, options.prefillChunk());
-    this.stats = scheduler.stats(0);
+    this.stats = scheduler.stats();
   }
 
   public GenerationLoop(CausalModel model, Optional<Tokenizer> tokenizer) {
@@ -53,9 +52,9 @@ public final class GenerationLoop implements AutoCloseable {
     return context;
   }
 
-  /** After the last step. */
+  /** What it is doing: blocks and memory as they are now, the rest as the last step left it. */
   public LoopStats stats() {
-    return stats;
+    return scheduler.stats(stats);
   }
 
   /** Starts an answer and returns at once. */
@@ -97,13 +96,13 @@ public final class GenerationLoop implements AutoCloseable {
       try (var _ = model.use()) {
         while (takeArrivals()) {
           scheduler.step();
-          stats = scheduler.stats(0);
+          stats = scheduler.stats();
         }
       } catch (RuntimeException | Error e) {
         takeArrivals();
         scheduler.failAll(e);
       }
-      stats = scheduler.stats(0);
+      stats = scheduler.stats();
     }
   }
 
@@ -117,7 +116,7 @@ public final class GenerationLoop implements AutoCloseable {
           idle = awaitNanos(idle);
         } else {
           scheduler.trim();
-          stats = scheduler.stats(0);
+          stats = scheduler.stats();
           changed.awaitUninterruptibly();
         }
       }
@@ -189,7 +188,7 @@ public final class GenerationLoop implements AutoCloseable {
     synchronized (scheduler) {
       takeArrivals();
       scheduler.cancelAll();
-      stats = scheduler.stats(0);
+      stats = scheduler.stats();
       scheduler.close();
     }
   }

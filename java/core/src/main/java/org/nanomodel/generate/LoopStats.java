@@ -1,7 +1,7 @@
 package org.nanomodel.generate;
 
 /**
- * What a {@link GenerationLoop} was doing after its last step.
+ * What a {@link GenerationLoop} is doing.
  *
  * @param active answers in the batch
  * @param queued requests that wait for a place

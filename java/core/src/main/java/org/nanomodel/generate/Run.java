@@ -158,7 +158,9 @@ final class Run {
     return generation.isCancelled() ? succeed(FinishReason.CANCEL, null) : this;
   }
 
-  /** Ends; the first follower takes over sequence and followers, and is returned if there is one. */
+  /**
+   * Ends; the first follower takes over sequence and followers, and is returned if there is one.
+   */
   private Run succeed(FinishReason reason, Throwable failure) {
     if (followers.isEmpty()) {
       finish(reason, failure);

@@ -54,20 +54,20 @@ final class Scheduler implements AutoCloseable {
     return queue.isEmpty() && active.isEmpty();
   }
 
-  LoopStats stats(int arriving) {
+  /** The figures now; by another thread those of the KV cache are exact, the others may be late. */
+  LoopStats stats(LoopStats last) {
+    int used = cache.usedBlocks();
+    int total = used + cache.freeBlocks();
+    return new LoopStats(
+        last.active(), last.queued(), used, total, cache.bytes(), last.steps(), last.preemptions());
+  }
+
+  LoopStats stats() {
     int answers = 0;
     for (int i = 0; i < active.size(); i++) {
       answers += active.get(i).answers();
     }
-    int blocks = cache.usedBlocks();
-    return new LoopStats(
-        answers,
-        queue.size() + arriving,
-        blocks,
-        blocks + cache.freeBlocks(),
-        cache.bytes(),
-        steps,
-        preemptions);
+    return stats(new LoopStats(answers, queue.size(), 0, 0, 0, steps, preemptions));
   }
 
   /** Gives memory back that nobody uses. */

@@ -148,7 +148,9 @@ public final class CausalModel implements AutoCloseable {
     return life.readLock()::unlock;
   }
 
-  /** Whether this thread is inside of what keeps the model open: closing it here would be refused. */
+  /**
+   * Whether this thread is inside of what keeps the model open: closing it here would be refused.
+   */
   public boolean isUsedByThisThread() {
     return life.getReadHoldCount() > 0;
   }

@@ -20,6 +20,7 @@ public final class KvCache implements AutoCloseable {
   public static final int BLOCK = 16;
 
   private static final int FIRST_BLOCKS = 16;
+
   /** The most blocks of a cache. */
   public static final int MAX_BLOCKS = 1 << 30;
 
@@ -76,7 +77,7 @@ public final class KvCache implements AutoCloseable {
 
   /** Bytes of memory that it holds now. */
   public synchronized long bytes() {
-    return bytes(config, layers.length, (long) capacity * BLOCK);
+    return closed ? 0 : bytes(config, layers.length, (long) capacity * BLOCK);
   }
 
   /** Gives memory back if no block is in use. */
