@@ -19,6 +19,7 @@ import org.nanomodel.evaluate.Perplexity;
 import org.nanomodel.evaluate.PerplexityOptions;
 import org.nanomodel.evaluate.PerplexityResult;
 import org.nanomodel.events.LoadEvent;
+import org.nanomodel.generate.FinishReason;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
 import org.nanomodel.generate.Generation;
@@ -167,7 +168,10 @@ public final class NanoModel implements AutoCloseable {
     return generate(prompt, GenerateOptions.defaults());
   }
 
-  /** Continues a text; the new text only, up to the first stop text. */
+  /**
+   * Continues a text; the new text only, up to the first stop text. An interrupted thread gets what
+   * there is so far, and keeps its flag.
+   */
   public String generate(String prompt, GenerateOptions options) {
     return generateResult(prompt, options).text();
   }
@@ -176,12 +180,21 @@ public final class NanoModel implements AutoCloseable {
    * Continues a text, and tells more than the new text: tokens, reason, times, log probabilities.
    */
   public GenerateResult generateResult(String prompt, GenerateOptions options) {
-    return submit(prompt, options).result();
+    return resultOf(submit(prompt, options));
   }
 
   /** Continues tokens. Stop texts need a tokenizer. */
   public GenerateResult generate(int[] ids, GenerateOptions options) {
-    return submit(Request.of(ids, options)).result();
+    return resultOf(submit(Request.of(ids, options)));
+  }
+
+  /** A text that {@link #close} cut off is not handed out as if it were whole. */
+  private GenerateResult resultOf(Generation generation) {
+    GenerateResult result = generation.result();
+    if (result.finishReason() == FinishReason.CANCEL) {
+      checkOpen();
+    }
+    return result;
   }
 
   /**
@@ -193,7 +206,7 @@ public final class NanoModel implements AutoCloseable {
     var answers = new ArrayList<Generation>();
     try {
       requests.forEach(r -> answers.addAll(loop().submitAll(r)));
-      return answers.stream().map(Generation::result).toList();
+      return answers.stream().map(this::resultOf).toList();
     } finally {
       answers.forEach(Generation::close); // where one failed, nobody waits for the others
     }
@@ -216,7 +229,7 @@ public final class NanoModel implements AutoCloseable {
   public GenerateResult stream(String prompt, GenerateOptions options, Consumer<String> listener) {
     try (Generation generation = submit(prompt, options)) {
       generation.forEach(listener);
-      return generation.result();
+      return resultOf(generation);
     }
   }
 
@@ -263,22 +276,7 @@ public final class NanoModel implements AutoCloseable {
   public List<float[]> embed(List<String> texts, Pooling pooling, boolean normalized) {
     var graph = graph();
     List<int[]> ids = texts.stream().map(this::encode).toList();
-    var vectors = new Embedder(graph, graph.engine().ops()).embed(ids, pooling);
-    if (normalized) {
-      vectors.forEach(NanoModel::normalize);
-    }
-    return vectors;
-  }
-
-  private static void normalize(float[] x) {
-    double square = 0;
-    for (float v : x) {
-      square += (double) v * v;
-    }
-    double factor = square == 0 ? 1 : 1 / Math.sqrt(square);
-    for (int i = 0; i < x.length; i++) {
-      x[i] = (float) (x[i] * factor);
-    }
+    return new Embedder(graph, graph.engine().ops()).embed(ids, pooling, normalized);
   }
 
   private Tokenizer requireTokenizer() {
@@ -416,9 +414,10 @@ public final class NanoModel implements AutoCloseable {
   }
 
   /**
-   * Frees everything. Texts that {@link #submit}, {@code generate} and {@code stream} are writing
-   * are cancelled and end with what they have; other calls in flight are waited for. Closing again
-   * does nothing. A listener cannot close the model that calls it.
+   * Frees everything. Texts under way are cancelled: a {@link Generation} ends with what it has,
+   * {@code generate} and {@code stream} end with an {@link IllegalStateException}. Other calls in
+   * flight are waited for. Closing again does nothing. A listener cannot close the model that calls
+   * it.
    */
   @Override
   public void close() {

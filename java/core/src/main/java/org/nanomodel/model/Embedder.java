@@ -41,8 +41,28 @@ public final class Embedder {
    * One vector of the model's hidden size for each text.
    *
    * @param texts token ids, at least one each
+   * @param normalized whether each vector is scaled to length 1
    */
-  public List<float[]> embed(List<int[]> texts, Pooling pooling) {
+  public List<float[]> embed(List<int[]> texts, Pooling pooling, boolean normalized) {
+    List<float[]> vectors = embed(texts, pooling);
+    if (normalized) {
+      vectors.forEach(Embedder::normalize);
+    }
+    return vectors;
+  }
+
+  private static void normalize(float[] x) {
+    double square = 0;
+    for (float v : x) {
+      square += (double) v * v;
+    }
+    double factor = square == 0 ? 1 : 1 / Math.sqrt(square);
+    for (int i = 0; i < x.length; i++) {
+      x[i] = (float) (x[i] * factor);
+    }
+  }
+
+  private List<float[]> embed(List<int[]> texts, Pooling pooling) {
     int longest = texts.stream().mapToInt(t -> t.length).max().orElse(0);
     int context = model.config().maxPositions();
     if (texts.stream().anyMatch(t -> t.length == 0) || longest > context) {
