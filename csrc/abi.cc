@@ -18,6 +18,7 @@
 #include "linear/linear.h"
 #include "nanomodel.h"
 #include "norm/norm.h"
+#include "pack/awq.h"
 #include "pack/gptq.h"
 #include "rope/rope.h"
 #include "sampling/sampling.h"
@@ -279,6 +280,8 @@ NM_OP(rtn, nm_rtn_args)
 NM_OP(dequantize, nm_dequantize_args)
 NM_OP(gptq_unpack, nm_gptq_args)
 NM_OP(gptq_pack, nm_gptq_args)
+NM_OP(awq_unpack, nm_awq_args)
+NM_OP(awq_pack, nm_awq_args)
 
 #undef NM_OP
 

@@ -466,9 +466,13 @@ typedef struct nm_dequantize_args {
 NM_API int32_t nm_dequantize(nm_engine *engine, const nm_dequantize_args *args);
 
 /*
- * GPTQ tensors <-> canonical codes (FORMATS: each column n of qweight is the bit stream of codes[n,0..K-1], each row g of
- * qzeros that of zeros[g,0..N-1], least significant bit first, cut into 32-bit words).
- *   qweight [ceil(K*bits/32), N], qzeros [G, ceil(N*bits/32)]; bits 2..8 (a code may straddle words).
+ * GPTQ tensors <-> canonical codes. Each column n of qweight is a stream of codes[n,0..K-1], each row g of qzeros one of
+ * zeros[g,0..N-1]. bits 2..8.
+ *   planar 0: one bit stream, least significant bit first, cut into words of word_bits (a code may straddle words):
+ *     qweight [ceil(K*bits/word_bits), N], qzeros [G, ceil(N*bits/word_bits)].
+ *   planar 1: 32 codes are a block of `bits` words of 32 bits: bit planes, low plane first, of 2+1 (3 bits), 4+1 (5), 4+2 (6),
+ *     4+2+1 (7) bits, else one; a plane of w bits is a stream of its own in w words.
+ *     qweight [ceil(K/32)*bits, N], qzeros [G, ceil(N/32)*bits].
  *   zero_offset 1: the v1 layout, which stores zero - 1 (modulo 2^bits, lane by lane); 0: v2.
  * nm_gptq_pack with zero_offset 1 refuses a true zero of 0 (NM_ERR_ARGUMENT): other readers would misread it.
  * Scales keep their own tensor; convert them with nm_convert.
@@ -476,13 +480,31 @@ NM_API int32_t nm_dequantize(nm_engine *engine, const nm_dequantize_args *args);
 typedef struct nm_gptq_args {
   uint32_t struct_size;
   int32_t zero_offset;
+  int32_t word_bits;     /* 32, 16 or 8; 32 when planar */
+  int32_t planar;        /* 0 or 1 */
   const nm_codes *codes; /* scales and g_idx are not touched and may be NULL */
-  uint32_t *qweight;
-  uint32_t *qzeros;
+  void *qweight;         /* words of word_bits */
+  void *qzeros;
   const int32_t *cancel;
 } nm_gptq_args;
 NM_API int32_t nm_gptq_unpack(nm_engine *engine, const nm_gptq_args *args);
 NM_API int32_t nm_gptq_pack(nm_engine *engine, const nm_gptq_args *args);
+
+/*
+ * AWQ tensors in the GEMM layout <-> canonical codes: bits 4, N a multiple of 8. A word holds 8 codes that are neighbours
+ * along N, element order[i] in nibble i, order = 0 2 4 6 1 3 5 7. Zeros are exact.
+ *   qweight [K, N/8]: word [k,c] holds codes[8c..8c+7, k]; qzeros [G, N/8]: word [g,c] holds zeros[g, 8c..8c+7].
+ */
+typedef struct nm_awq_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  const nm_codes *codes; /* scales and g_idx are not touched and may be NULL */
+  uint32_t *qweight;
+  uint32_t *qzeros;
+  const int32_t *cancel;
+} nm_awq_args;
+NM_API int32_t nm_awq_unpack(nm_engine *engine, const nm_awq_args *args);
+NM_API int32_t nm_awq_pack(nm_engine *engine, const nm_awq_args *args);
 
 #ifdef __cplusplus
 }

@@ -1,4 +1,5 @@
-// GPTQ tensors: the worked numbers of the format, every width against a bit by bit decoder, round trips, refusals.
+// GPTQ tensors: the worked numbers of the format, every width of codes and words and the bit planes against decoders that
+// go bit by bit, round trips, refusals.
 #include <algorithm>
 #include <cstring>
 
@@ -12,14 +13,29 @@ using nmtest::TestEngine;
 
 namespace {
 
+/** How codes lie in words. */
+struct Kind {
+  int32_t word_bits;
+  int32_t planar;
+};
+
+constexpr Kind kOrdinary = {32, 0};
+constexpr Kind kKinds[] = {kOrdinary, {16, 0}, {8, 0}, {32, 1}};
+
+/** Words of a stream of `count` codes. */
+int64_t words_of(Kind kind, int32_t bits, int64_t count) {
+  return kind.planar ? (count + 31) / 32 * bits : (count * bits + kind.word_bits - 1) / kind.word_bits;
+}
+
 /** A GPTQ layer and its canonical form, between guard pages. */
 struct Layer {
-  Layer(int32_t bits, int64_t n, int64_t k, int64_t group, Edge edge = Edge::kEnd)
-      : groups((k - 1) / group + 1),
+  Layer(int32_t bits, int64_t n, int64_t k, int64_t group, Edge edge = Edge::kEnd, Kind how = kOrdinary)
+      : kind(how),
+        groups((k - 1) / group + 1),
         codes(n * k, edge),
         zeros(groups * n, edge),
-        qweight((k * bits + 31) / 32 * n, edge),
-        qzeros((n * bits + 31) / 32 * groups, edge) {
+        weight_bytes(words_of(how, bits, k) * n * how.word_bits / 8, edge),
+        zero_bytes(words_of(how, bits, n) * groups * how.word_bits / 8, edge) {
     c = args<nm_codes>();
     c.bits = bits;
     c.n = n;
@@ -28,24 +44,44 @@ struct Layer {
     c.codes = codes.data();
     c.zeros = zeros.data();
     a = args<nm_gptq_args>();
+    a.word_bits = kind.word_bits;
+    a.planar = kind.planar;
     a.codes = &c;
-    a.qweight = qweight.data();
-    a.qzeros = qzeros.data();
+    a.qweight = weight_bytes.data();
+    a.qzeros = zero_bytes.data();
   }
   Layer(const Layer&) = delete;
+  uint32_t* qweight() { return reinterpret_cast<uint32_t*>(weight_bytes.data()); }
+  uint32_t* qzeros() { return reinterpret_cast<uint32_t*>(zero_bytes.data()); }
+  const Kind kind;
   const int64_t groups;
   Guarded<uint8_t> codes, zeros;
-  Guarded<uint32_t> qweight, qzeros;
+  Guarded<uint8_t> weight_bytes, zero_bytes;
   nm_codes c;
   nm_gptq_args a;
 };
 
-/** Code i of a stream whose words lie `stride` apart: bit by bit, as the format is defined. */
-int code_at(const uint32_t* words, int64_t stride, int32_t bits, int64_t i) {
+/** `width` bits from bit `at` on of a stream whose words lie `stride` apart, bit by bit. */
+int bits_at(const uint8_t* words, int64_t stride, int32_t word_bits, int64_t at, int32_t width) {
   int code = 0;
-  for (int32_t b = 0; b < bits; b++) {
-    const int64_t bit = i * bits + b;
-    code |= static_cast<int>(words[bit / 32 * stride] >> bit % 32 & 1u) << b;
+  for (int32_t b = 0; b < width; b++) {
+    const int64_t bit = (at + b) % word_bits, word = (at + b) / word_bits * stride;
+    code |= (words[word * word_bits / 8 + bit / 8] >> bit % 8 & 1) << b;
+  }
+  return code;
+}
+
+/** Code i of a stream, as the format is defined. */
+int code_at(const uint8_t* words, int64_t stride, Kind kind, int32_t bits, int64_t i) {
+  if (!kind.planar) return bits_at(words, stride, kind.word_bits, i * bits, bits);
+  const std::vector<std::vector<int32_t>> planes = {{}, {}, {2}, {2, 1}, {4}, {4, 1}, {4, 2}, {4, 2, 1}, {8}};
+  int64_t word = i / 32 * bits;
+  int code = 0;
+  int32_t shift = 0;
+  for (const int32_t width : planes[static_cast<size_t>(bits)]) {
+    code |= bits_at(words, stride, 32, word * 32 + i % 32 * width, width) << shift;
+    shift += width;
+    word += width;
   }
   return code;
 }
@@ -62,28 +98,31 @@ struct Worked {
   std::vector<int> values;  // repeated to 32
   std::vector<uint32_t> words;
   int32_t zero_offset;
+  Kind kind = kOrdinary;
 };
 
-void check_words(const char* what, const Guarded<uint32_t>& got, const std::vector<uint32_t>& want) {
+void check_words(const char* what, const uint32_t* got, const std::vector<uint32_t>& want) {
   for (size_t i = 0; i < want.size(); i++)
-    NM_CHECK_MSG(got[static_cast<int64_t>(i)] == want[i], "%s: word %zu is %08x, expected %08x", what, i,
-                 got[static_cast<int64_t>(i)], want[i]);
+    NM_CHECK_MSG(got[i] == want[i], "%s: word %zu is %08x, expected %08x", what, i, got[i], want[i]);
 }
 
 }  // namespace
 
 NM_TEST(qweight_has_the_worked_numbers) {
-  const Worked cases[] = {{2, {3, 0, 1, 2}, {0x93939393, 0x93939393}, 0},
-                          {3, {3, 0, 5, 2, 7, 4, 1, 6}, {0x43c67543, 0x7543c675, 0xc67543c6}, 0},
-                          {4, {3, 8, 13, 2, 7, 12, 1, 6, 11, 0, 5, 10, 15, 4, 9, 14}, {0x61c72d83, 0xe94fa50b}, 0},
-                          {8, {11, 48, 85, 122, 159, 196, 233, 14}, {0x7a55300b, 0x0ee9c49f}, 0}};
+  const Worked cases[] = {
+      {2, {3, 0, 1, 2}, {0x93939393, 0x93939393}, 0},
+      {3, {3, 0, 5, 2, 7, 4, 1, 6}, {0x43c67543, 0x7543c675, 0xc67543c6}, 0},
+      {4, {3, 8, 13, 2, 7, 12, 1, 6, 11, 0, 5, 10, 15, 4, 9, 14}, {0x61c72d83, 0xe94fa50b}, 0},
+      {4, {3, 8, 13, 2, 7, 12, 1, 6, 11, 0, 5, 10, 15, 4, 9, 14}, {0x61c72d83, 0xe94fa50b}, 0, {16, 0}},
+      {4, {3, 8, 13, 2, 7, 12, 1, 6, 11, 0, 5, 10, 15, 4, 9, 14}, {0x61c72d83, 0xe94fa50b}, 0, {8, 0}},
+      {8, {11, 48, 85, 122, 159, 196, 233, 14}, {0x7a55300b, 0x0ee9c49f}, 0}};
   nmtest::on_every_tier([&](const TestEngine& engine) {
     for (const Worked& w : cases) {
-      Layer layer(w.bits, 1, 32, 32);
+      Layer layer(w.bits, 1, 32, 32, Edge::kEnd, w.kind);
       for (int64_t k = 0; k < 32; k++)
         layer.codes[k] = static_cast<uint8_t>(w.values[static_cast<size_t>(k) % w.values.size()]);
       NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
-      check_words("qweight", layer.qweight, w.words);
+      check_words("qweight", layer.qweight(), w.words);
     }
   });
 }
@@ -99,15 +138,21 @@ NM_TEST(qzeros_have_the_worked_numbers_of_both_versions) {
                           {4, {2, 5, 8, 11, 14}, {0x741da741, 0x1da741da, 0xa741da74, 0x41da741d}, 1},
                           {8, {2, 31, 60, 89}, {0x593c1f02}, 0},
                           {8, {2, 31, 60, 89}, {0x583b1e01}, 1},
-                          {8, {128}, {0x7f7f7f7f}, 1}};
+                          {8, {128}, {0x7f7f7f7f}, 1},
+                          {5, {16}, {0, 0, 0, 0, 0xffffffff}, 0, {32, 1}},
+                          {3, {4}, {0, 0, 0xffffffff}, 0, {32, 1}},
+                          {7, {64}, {0, 0, 0, 0, 0, 0, 0xffffffff}, 0, {32, 1}},
+                          {6, {32}, {0, 0, 0, 0, 0xaaaaaaaa, 0xaaaaaaaa}, 0, {32, 1}},
+                          {4, {2, 5, 8, 11, 14}, {0x852eb852, 0x2eb852eb, 0xb852eb85, 0x52eb852e}, 0, {16, 0}},
+                          {8, {2, 31, 60, 89}, {0x583b1e01}, 1, {8, 0}}};
   nmtest::on_every_tier([&](const TestEngine& engine) {
     for (const Worked& w : cases) {
-      Layer layer(w.bits, 32, 1, 1);
+      Layer layer(w.bits, 32, 1, 1, Edge::kEnd, w.kind);
       for (int64_t n = 0; n < 32; n++)
         layer.zeros[n] = static_cast<uint8_t>(w.values[static_cast<size_t>(n) % w.values.size()]);
       layer.a.zero_offset = w.zero_offset;
       NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
-      check_words("qzeros", layer.qzeros, w.words);
+      check_words("qzeros", layer.qzeros(), w.words);
       const std::vector<uint8_t> before(layer.zeros.begin(), layer.zeros.end());
       std::fill(layer.zeros.begin(), layer.zeros.end(), uint8_t{255});
       NM_OK_CALL(nm_gptq_unpack(engine, &layer.a));
@@ -118,32 +163,49 @@ NM_TEST(qzeros_have_the_worked_numbers_of_both_versions) {
 
 NM_TEST(every_width_and_tail_agrees_with_a_bit_by_bit_decoder_and_comes_back) {
   nmtest::on_every_tier([&](const TestEngine& engine) {
-    for (int32_t bits = 2; bits <= 8; bits++)
-      for (const int64_t n : {1, 7, 33, 64, 100})
-        for (const int64_t k : {1, 5, 31, 64, 172}) {
-          const int32_t offset = static_cast<int32_t>((n + k) % 2);
-          const Edge edge = k % 2 == 0 ? Edge::kEnd : Edge::kStart;
-          Layer layer(bits, n, k, std::min<int64_t>(k, 32), edge);
-          fill(layer, static_cast<uint64_t>(n * 1000 + k), offset);
-          layer.a.zero_offset = offset;
-          NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
-          bool same = true;
-          for (int64_t i = 0; i < n * k; i++)
-            same &= code_at(layer.qweight.data() + i / k, n, bits, i % k) == layer.codes[i];
-          const int64_t words = (n * bits + 31) / 32;
-          for (int64_t i = 0; i < layer.groups * n; i++)
-            same &= code_at(layer.qzeros.data() + i / n * words, 1, bits, i % n) == layer.zeros[i] - offset;
-          NM_CHECK_MSG(same, "bits %d N %lld K %lld: the words are wrong", bits, static_cast<long long>(n),
-                       static_cast<long long>(k));
-          Layer back(bits, n, k, std::min<int64_t>(k, 32), edge);
-          std::copy(layer.qweight.begin(), layer.qweight.end(), back.qweight.begin());
-          std::copy(layer.qzeros.begin(), layer.qzeros.end(), back.qzeros.begin());
-          back.a.zero_offset = offset;
-          NM_OK_CALL(nm_gptq_unpack(engine, &back.a));
-          NM_CHECK(std::equal(layer.codes.begin(), layer.codes.end(), back.codes.begin()));
-          NM_CHECK(std::equal(layer.zeros.begin(), layer.zeros.end(), back.zeros.begin()));
-        }
+    for (const Kind kind : kKinds)
+      for (int32_t bits = 2; bits <= 8; bits++)
+        for (const int64_t n : {1, 7, 33, 64, 100})
+          for (const int64_t k : {1, 5, 31, 64, 172}) {
+            const int32_t offset = static_cast<int32_t>((n + k) % 2);
+            const Edge edge = k % 2 == 0 ? Edge::kEnd : Edge::kStart;
+            Layer layer(bits, n, k, std::min<int64_t>(k, 32), edge, kind);
+            fill(layer, static_cast<uint64_t>(n * 1000 + k), offset);
+            layer.a.zero_offset = offset;
+            NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
+            bool same = true;
+            const int64_t word_bytes = kind.word_bits / 8;
+            for (int64_t i = 0; i < n * k; i++)
+              same &= code_at(layer.weight_bytes.data() + i / k * word_bytes, n, kind, bits, i % k) == layer.codes[i];
+            const int64_t row = words_of(kind, bits, n) * word_bytes;
+            for (int64_t i = 0; i < layer.groups * n; i++)
+              same &= code_at(layer.zero_bytes.data() + i / n * row, 1, kind, bits, i % n) == layer.zeros[i] - offset;
+            NM_CHECK_MSG(same, "words of %d%s, bits %d N %lld K %lld: they are wrong", kind.word_bits,
+                         kind.planar ? " planar" : "", bits, static_cast<long long>(n), static_cast<long long>(k));
+            Layer back(bits, n, k, std::min<int64_t>(k, 32), edge, kind);
+            std::copy(layer.weight_bytes.begin(), layer.weight_bytes.end(), back.weight_bytes.begin());
+            std::copy(layer.zero_bytes.begin(), layer.zero_bytes.end(), back.zero_bytes.begin());
+            back.a.zero_offset = offset;
+            NM_OK_CALL(nm_gptq_unpack(engine, &back.a));
+            NM_CHECK(std::equal(layer.codes.begin(), layer.codes.end(), back.codes.begin()));
+            NM_CHECK(std::equal(layer.zeros.begin(), layer.zeros.end(), back.zeros.begin()));
+          }
   });
+}
+
+NM_TEST(narrow_words_are_the_same_bytes_of_a_stream) {
+  const TestEngine engine(NM_TIER_REFERENCE, 1);
+  for (int32_t bits = 2; bits <= 8; bits++) {
+    Layer wide(bits, 1, 96, 96);
+    fill(wide, 5, 0);
+    NM_OK_CALL(nm_gptq_pack(engine, &wide.a));
+    for (const Kind kind : {Kind{16, 0}, Kind{8, 0}}) {
+      Layer narrow(bits, 1, 96, 96, Edge::kEnd, kind);
+      std::copy(wide.codes.begin(), wide.codes.end(), narrow.codes.begin());
+      NM_OK_CALL(nm_gptq_pack(engine, &narrow.a));
+      NM_CHECK(std::equal(wide.weight_bytes.begin(), wide.weight_bytes.end(), narrow.weight_bytes.begin()));
+    }
+  }
 }
 
 NM_TEST(many_threads_pack_large_layers_alike) {
@@ -151,10 +213,10 @@ NM_TEST(many_threads_pack_large_layers_alike) {
   fill(one, 1, 1);
   one.a.zero_offset = 1;
   NM_OK_CALL(nm_gptq_pack(TestEngine(NM_TIER_REFERENCE, 1), &one.a));
-  const std::vector<uint32_t> first(one.qweight.begin(), one.qweight.end());
+  const std::vector<uint8_t> first(one.weight_bytes.begin(), one.weight_bytes.end());
   const TestEngine engine(NM_TIER_REFERENCE, 3);
   NM_OK_CALL(nm_gptq_pack(engine, &one.a));
-  NM_CHECK(std::equal(first.begin(), first.end(), one.qweight.begin()));
+  NM_CHECK(std::equal(first.begin(), first.end(), one.weight_bytes.begin()));
   const std::vector<uint8_t> codes(one.codes.begin(), one.codes.end());
   std::fill(one.codes.begin(), one.codes.end(), uint8_t{0});
   NM_OK_CALL(nm_gptq_unpack(engine, &one.a));
@@ -164,7 +226,7 @@ NM_TEST(many_threads_pack_large_layers_alike) {
 NM_TEST(a_stored_zero_of_all_ones_wraps_lane_by_lane) {
   const TestEngine engine(NM_TIER_REFERENCE, 1);
   Layer layer(4, 8, 8, 8);
-  layer.qzeros[0] = 0x741da6f1;  // [2,0,7,11,...]: lane 1 holds 15
+  layer.qzeros()[0] = 0x741da6f1;  // [2,0,7,11,...]: lane 1 holds 15
   layer.a.zero_offset = 1;
   NM_OK_CALL(nm_gptq_unpack(engine, &layer.a));
   const uint8_t expected[] = {2, 0, 7, 11, 14, 2, 5, 8};
@@ -208,12 +270,21 @@ NM_TEST(gptq_refuses_bad_arguments_by_name) {
   refused(bad, "k: got 0", [](nm_gptq_args&, nm_codes& c) { c.k = 0; });
   refused(bad, "group_size: got 0", [](nm_gptq_args&, nm_codes& c) { c.group_size = 0; });
   refused(bad, "zero_offset: got 2", [](nm_gptq_args& a, nm_codes&) { a.zero_offset = 2; });
+  refused(bad, "word_bits: got 0, expected 32, 16 or 8", [](nm_gptq_args& a, nm_codes&) { a.word_bits = 0; });
+  refused(bad, "word_bits: got 64", [](nm_gptq_args& a, nm_codes&) { a.word_bits = 64; });
+  refused(bad, "word_bits: got 16, expected 32", [](nm_gptq_args& a, nm_codes&) {
+    a.word_bits = 16;
+    a.planar = 1;
+  });
+  refused(bad, "planar: got 2", [](nm_gptq_args& a, nm_codes&) { a.planar = 2; });
+  refused(bad, "qweight: misaligned", [](nm_gptq_args& a, nm_codes&) {
+    a.word_bits = 16;
+    a.qweight = static_cast<char*>(a.qweight) + 1;
+  });
   refused(bad, "codes: got NULL", [](nm_gptq_args&, nm_codes& c) { c.codes = nullptr; });
   refused(bad, "zeros: got NULL", [](nm_gptq_args&, nm_codes& c) { c.zeros = nullptr; });
   refused(bad, "qweight: got NULL", [](nm_gptq_args& a, nm_codes&) { a.qweight = nullptr; });
-  refused(bad, "qzeros: misaligned", [](nm_gptq_args& a, nm_codes&) {
-    a.qzeros = reinterpret_cast<uint32_t*>(reinterpret_cast<char*>(a.qzeros) + 2);
-  });
+  refused(bad, "qzeros: misaligned", [](nm_gptq_args& a, nm_codes&) { a.qzeros = static_cast<char*>(a.qzeros) + 2; });
   refused(bad, "qweight: overlaps codes",
-          [](nm_gptq_args& a, nm_codes& c) { c.codes = reinterpret_cast<uint8_t*>(a.qweight) + 1; });
+          [](nm_gptq_args& a, nm_codes& c) { c.codes = static_cast<uint8_t*>(a.qweight) + 1; });
 }

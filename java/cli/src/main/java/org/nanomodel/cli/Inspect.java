@@ -42,6 +42,10 @@ final class Inspect extends Verb {
           .quantization()
           .ifPresentOrElse(
               q -> json.set("quantization", q.json()), () -> json.putNull("quantization"));
+      directory
+          .quantization()
+          .flatMap(QuantizationConfig::unsupported)
+          .ifPresent(what -> json.put("unsupported", what));
       if (tensors) {
         list(directory, json.putArray("tensors"));
       }
@@ -80,9 +84,10 @@ final class Inspect extends Verb {
     }
     ModuleScheme scheme = q.defaults();
     String group = scheme.groupSize() < 0 ? "whole rows" : "groups of " + scheme.groupSize();
+    boolean awq = q.method().equals("awq");
     return "%s, %d bits, %s, %s%s"
         .formatted(
-            q.format(),
+            awq ? "awq " + q.format() : q.format(),
             scheme.bits(),
             group,
             scheme.sym() ? "symmetric" : "asymmetric",

@@ -119,7 +119,7 @@ public final class FloatConversion {
       String module = dot < 0 ? "" : name.substring(0, dot);
       boolean part = quantized.contains(module) && !name.endsWith(".bias");
       if (part && name.endsWith(".qweight")) {
-        entries.add(dequantized(module, tensor.dim(1), source.columns(module)));
+        entries.add(dequantized(module, source.rows(module), source.columns(module)));
       } else if (!part) {
         entries.add(converted(tensor));
       }

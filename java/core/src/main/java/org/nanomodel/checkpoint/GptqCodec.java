@@ -1,6 +1,5 @@
 package org.nanomodel.checkpoint;
 
-import static org.nanomodel.tensor.DataType.BF16;
 import static org.nanomodel.tensor.DataType.F16;
 import static org.nanomodel.tensor.DataType.F32;
 import static org.nanomodel.tensor.DataType.I32;
@@ -9,10 +8,10 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
-import java.util.Optional;
-import org.nanomodel.BadModelException;
 import org.nanomodel.Format;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.ops.GptqLayout;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.safetensors.DType;
@@ -23,11 +22,10 @@ import org.nanomodel.tensor.Tensor;
 /**
  * The tensors of a module in the GPTQ layout: qweight I32 [ceil(K*bits/32), N], qzeros I32 [G,
  * ceil(N*bits/32)], scales [G, N], g_idx I32 [K], and back to codes. W[n,k] = scales[g,n] *
- * (codes[n,k] - zeros[g,n]), g = g_idx[k]. Packing itself is native; here are names, shapes, and
- * the mistakes of other programs.
+ * (codes[n,k] - zeros[g,n]), g = g_idx[k]. Files with narrower words and with bit planes are read
+ * too. Packing itself is native; here are names, shapes, and the mistakes of other programs.
  */
 public final class GptqCodec {
-  private static final List<DataType> SCALE_TYPES = List.of(F16, BF16, F32);
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
@@ -40,22 +38,18 @@ public final class GptqCodec {
   public static List<TensorSpec> specs(String module, long n, long k, int bits, long groupSize) {
     long groups = Math.ceilDiv(k, groupSize);
     return List.of(
-        new TensorSpec(module + ".qweight", DType.I32, words(k, bits), n),
-        new TensorSpec(module + ".qzeros", DType.I32, groups, words(n, bits)),
+        new TensorSpec(module + ".qweight", DType.I32, GptqLayout.V2.words(k, bits), n),
+        new TensorSpec(module + ".qzeros", DType.I32, groups, GptqLayout.V2.words(n, bits)),
         new TensorSpec(module + ".scales", DType.F16, groups, n),
         new TensorSpec(module + ".g_idx", DType.I32, k));
   }
 
-  /** 32-bit words of a stream of {@code count} codes; the last may be part empty. */
-  private static long words(long count, int bits) {
-    return Math.ceilDiv(Math.multiplyExact(count, (long) bits), 32L);
-  }
-
   /** Packs codes; scales become F16, which must hold them. */
   public static Packed pack(Arena arena, Ops ops, String module, QuantizedWeight w, Format format) {
-    Tensor qweight = Tensor.allocate(arena, I32, words(w.k(), w.bits()), w.n());
-    Tensor qzeros = Tensor.allocate(arena, I32, w.groups(), words(w.n(), w.bits()));
-    ops.gptqPack(qweight, qzeros, w, format == Format.GPTQ ? 1 : 0);
+    GptqLayout layout = format == Format.GPTQ ? GptqLayout.V1 : GptqLayout.V2;
+    Tensor qweight = Tensor.allocate(arena, I32, layout.words(w.k(), w.bits()), w.n());
+    Tensor qzeros = Tensor.allocate(arena, I32, w.groups(), layout.words(w.n(), w.bits()));
+    ops.gptqPack(qweight, qzeros, w, layout);
     Tensor scales = Tensor.allocate(arena, F16, w.groups(), w.n());
     ops.convert(scales, Tensor.of(F32, w.scales(), w.groups(), w.n()));
     checkScales(arena, ops, module, scales);
@@ -87,55 +81,51 @@ public final class GptqCodec {
 
   /**
    * Reads a module; contradictions between its tensors and the config are a {@link
-   * BadModelException}.
+   * org.nanomodel.BadModelException}.
    */
   static QuantizedWeight read(
       Arena arena, Ops ops, StoredTensors stored, QuantizationConfig config, String module) {
-    ModuleScheme scheme = scheme(stored, config, module);
-    Tensor qweight = stored.tensor(module + ".qweight", List.of(I32), -1, -1);
+    ModuleScheme scheme = ModuleParts.scheme(stored, config, module);
+    GptqLayout layout = layout(config, scheme, module);
+    List<DataType> words = List.of(layout.words());
+    Tensor qweight = stored.tensor(module + ".qweight", words, -1, -1);
     long n = qweight.cols();
-    Tensor scales = stored.tensor(module + ".scales", SCALE_TYPES, -1, n);
-    Optional<Tensor> gIdx = stored.find(module + ".g_idx", List.of(I32), -1);
+    Tensor scales = ModuleParts.scales(stored, module, -1, n);
     long k = columns(stored, config, module);
     long groups = k < 1 || n < 1 ? 0 : scheme.groups(k);
     if (groups != scales.rows()
-        || qweight.rows() != words(k, scheme.bits())
+        || qweight.rows() != layout.words(k, scheme.bits())
         || groups > Integer.MAX_VALUE) {
-      throw new BadModelException(
-          stored.where(module + ".qweight")
-              + " "
-              + qweight
-              + " with scales "
-              + scales
-              + " and K = "
-              + k
-              + " does not fit bits "
-              + scheme.bits()
-              + ", group_size "
-              + scheme.groupSize()
-              + " of "
-              + config.source());
+      throw ModuleParts.unfit(stored, config, scheme, module, qweight, scales, k);
     }
     Tensor qzeros =
-        stored.tensor(module + ".qzeros", List.of(I32), groups, words(n, scheme.bits()));
-    MemorySegment order =
-        gIdx.map(t -> order(arena, stored, module, t, scheme.groupOf(k), groups)).orElse(null);
+        stored.tensor(module + ".qzeros", words, groups, layout.words(n, scheme.bits()));
+    MemorySegment order = ModuleParts.order(arena, stored, module, k, scheme.groupOf(k));
     var w = QuantizedWeight.allocate(arena, scheme.bits(), n, k, scheme.groupOf(k), order);
-    unpack(arena, ops, w, qweight, qzeros, ZeroLayout.of(config, scheme, qzeros, n));
-    readScales(arena, ops, stored, module, w, scales);
+    var zeros = ZeroLayout.of(config, scheme, qzeros, n);
+    ops.gptqUnpack(
+        w,
+        StoredTensors.aligned(arena, qweight),
+        zeros.corrected(arena, qzeros),
+        layout.withZeroOffset(zeros.zeroOffset()));
+    ModuleParts.readScales(arena, ops, stored, module, w, scales);
     return w;
   }
 
-  private static ModuleScheme scheme(
-      StoredTensors stored, QuantizationConfig config, String module) {
-    return config
-        .scheme(module)
-        .orElseThrow(() ->
-            new BadModelException(
-                stored.where(module + ".qweight")
-                    + " is quantized, but dynamic in "
-                    + config.source()
-                    + " says that it is not"));
+  private static GptqLayout layout(QuantizationConfig config, ModuleScheme scheme, String module) {
+    GptqLayout layout = config.layout();
+    if (layout.wordBits() < 32 && layout.wordBits() % scheme.bits() != 0) {
+      throw new UnsupportedModelException(
+          config.source()
+              + ": module "
+              + module
+              + " has "
+              + scheme.bits()
+              + " bits in words of "
+              + layout.wordBits()
+              + ", which no known program writes; this version reads 2, 4 and 8 bits there");
+    }
+    return layout;
   }
 
   /**
@@ -146,92 +136,17 @@ public final class GptqCodec {
     if (stored.has(module + ".g_idx")) {
       return stored.tensor(module + ".g_idx", List.of(I32), -1).count();
     }
-    Tensor qweight = stored.tensor(module + ".qweight", List.of(I32), -1, -1);
-    Tensor scales = stored.tensor(module + ".scales", SCALE_TYPES, -1, qweight.cols());
-    return rowLength(qweight.rows(), scales.rows(), scheme(stored, config, module));
+    ModuleScheme scheme = ModuleParts.scheme(stored, config, module);
+    GptqLayout layout = layout(config, scheme, module);
+    Tensor qweight = stored.tensor(module + ".qweight", List.of(layout.words()), -1, -1);
+    Tensor scales = ModuleParts.scales(stored, module, -1, qweight.cols());
+    return rowLength(qweight.rows(), scales.rows(), scheme, layout);
   }
 
   /** K of a file without g_idx: what the groups fill exactly, else what the words hold. */
-  private static long rowLength(long rows, long groups, ModuleScheme scheme) {
+  private static long rowLength(long rows, long groups, ModuleScheme scheme, GptqLayout layout) {
+    long held = rows * layout.wordBits() / scheme.bits();
     long full = scheme.groupSize() < 0 ? -1 : groups * scheme.groupSize();
-    return full > 0 && full <= rows * 32 && words(full, scheme.bits()) == rows
-        ? full
-        : rows * 32 / scheme.bits();
-  }
-
-  private static void unpack(
-      Arena arena, Ops ops, QuantizedWeight w, Tensor qweight, Tensor qzeros, ZeroLayout layout) {
-    ops.gptqUnpack(
-        w,
-        StoredTensors.aligned(arena, qweight),
-        layout.corrected(arena, qzeros),
-        layout.zeroOffset());
-  }
-
-  private static void readScales(
-      Arena arena, Ops ops, StoredTensors stored, String module, QuantizedWeight w, Tensor scales) {
-    Tensor f32 = Tensor.of(F32, w.scales(), w.groups(), w.n());
-    ops.convert(f32, StoredTensors.aligned(arena, scales));
-    for (long i = 0; i < f32.count(); i++) {
-      float s = f32.segment().get(FLOAT, 4 * i);
-      // 0 is what float16 makes of a tiny scale, and decodes as other readers decode it
-      if (!(s >= 0) || s == Float.POSITIVE_INFINITY) {
-        throw new BadModelException(
-            stored.where(module + ".scales")
-                + " element ["
-                + i / w.n()
-                + ", "
-                + i % w.n()
-                + "] is "
-                + s
-                + ", expected a finite number, 0 or above");
-      }
-    }
-  }
-
-  /**
-   * The column order, or null for k / group_size. Every group must have its full number of columns:
-   * kernels sort the columns and count groups off. All zeros with several groups is some writers'
-   * way to say that there is no order.
-   */
-  private static MemorySegment order(
-      Arena arena, StoredTensors stored, String module, Tensor gIdx, long groupSize, long groups) {
-    long k = gIdx.count();
-    var columns = new long[Math.toIntExact(groups)];
-    boolean trivial = true;
-    boolean zero = true;
-    for (long i = 0; i < k; i++) {
-      int g = gIdx.segment().get(INT, 4 * i);
-      if (g < 0 || g >= groups) {
-        throw new BadModelException(
-            stored.where(module + ".g_idx")
-                + " element "
-                + i
-                + " is "
-                + g
-                + ", expected 0.."
-                + (groups - 1));
-      }
-      columns[g]++;
-      trivial &= g == i / groupSize;
-      zero &= g == 0;
-    }
-    if (trivial || zero) {
-      return null;
-    }
-    for (int g = 0; g < groups; g++) {
-      long expected = g < groups - 1 ? groupSize : k - (groups - 1) * groupSize;
-      if (columns[g] != expected) {
-        throw new BadModelException(
-            stored.where(module + ".g_idx")
-                + " gives group "
-                + g
-                + " "
-                + columns[g]
-                + " columns, expected "
-                + expected);
-      }
-    }
-    return StoredTensors.aligned(arena, gIdx).segment();
+    return full > 0 && full <= held && layout.words(full, scheme.bits()) == rows ? full : held;
   }
 }

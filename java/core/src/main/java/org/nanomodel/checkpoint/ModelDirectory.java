@@ -156,10 +156,20 @@ public final class ModelDirectory implements Weights, AutoCloseable {
         .toList();
   }
 
+  /** N of a quantized module, by its headers. */
+  public long rows(String module) {
+    var config = requireQuantization(module);
+    return config.isGemm()
+        ? AwqCodec.rows(stored, module)
+        : stored.tensor(module + ".qweight", List.of(config.layout().words()), -1, -1).cols();
+  }
+
   /** K of a quantized module, by its headers. */
   public long columns(String module) {
-    requireReadable();
-    return GptqCodec.columns(stored, quantization.orElseThrow(), module);
+    var config = requireQuantization(module);
+    return config.isGemm()
+        ? AwqCodec.columns(stored, module)
+        : GptqCodec.columns(stored, config, module);
   }
 
   @Override
@@ -187,14 +197,19 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   }
 
   private WeightData quantized(Arena arena, String module) {
-    var config =
-        quantization.orElseThrow(() ->
-            new BadModelException(
-                stored.where(module + ".qweight")
-                    + " is quantized, but there is neither quantize_config.json nor a"
-                    + " quantization_config in config.json to say how"));
-    config.requireReadable();
-    return GptqCodec.read(arena, ops(), stored, config, module);
+    var config = requireQuantization(module);
+    return config.isGemm()
+        ? AwqCodec.read(arena, ops(), stored, config, module)
+        : GptqCodec.read(arena, ops(), stored, config, module);
+  }
+
+  private QuantizationConfig requireQuantization(String module) {
+    requireReadable();
+    return quantization.orElseThrow(() ->
+        new BadModelException(
+            stored.where(module + ".qweight")
+                + " is quantized, but there is neither quantize_config.json nor a"
+                + " quantization_config in config.json to say how"));
   }
 
   @Override

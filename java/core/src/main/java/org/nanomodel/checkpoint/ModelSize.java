@@ -1,56 +1,78 @@
 package org.nanomodel.checkpoint;
 
-import java.util.HashSet;
-import java.util.List;
-import java.util.Set;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import java.util.Optional;
 import org.nanomodel.safetensors.TensorInfo;
 
 /**
- * What a checkpoint weighs, by its headers.
+ * What a checkpoint weighs, by its headers; also one that this version cannot decode.
  *
  * @param parameters weights of the model, each integer weight counted as one; scales, zeros and
  *     g_idx are none
  * @param bytes of all tensors
  * @param quantizedParameters those that are held as integers
- * @param quantizedBytes of qweight, qzeros, scales and g_idx
+ * @param quantizedBytes of the integers with their scales, zeros and g_idx
  */
 public record ModelSize(
     long parameters, long bytes, long quantizedParameters, long quantizedBytes) {
-  private static final List<String> PARTS = List.of("qweight", "qzeros", "scales", "g_idx");
 
   public static ModelSize of(ModelDirectory model) {
-    Set<String> quantized = new HashSet<>(model.quantizedModules());
+    var modules = new LinkedHashMap<String, Map<String, TensorInfo>>();
+    for (TensorInfo tensor : model.tensors()) {
+      int dot = tensor.name().lastIndexOf('.');
+      modules
+          .computeIfAbsent(tensor.name().substring(0, Math.max(0, dot)), m -> new LinkedHashMap<>())
+          .put(tensor.name().substring(dot + 1), tensor);
+    }
     long parameters = 0;
     long bytes = 0;
     long integers = 0;
     long integerBytes = 0;
-    for (TensorInfo tensor : model.tensors()) {
-      bytes += tensor.byteSize();
-      int dot = tensor.name().lastIndexOf('.');
-      String part = tensor.name().substring(dot + 1);
-      if (dot < 0
-          || !PARTS.contains(part)
-          || !quantized.contains(tensor.name().substring(0, dot))) {
-        parameters += tensor.elements();
-        continue;
+    for (var module : modules.entrySet()) {
+      Optional<TensorInfo> codes = codes(module.getValue());
+      for (var part : module.getValue().entrySet()) {
+        bytes += part.getValue().byteSize();
+        if (codes.isPresent() && !part.getKey().equals("bias")) {
+          integerBytes += part.getValue().byteSize();
+        } else {
+          parameters += part.getValue().elements();
+        }
       }
-      integerBytes += tensor.byteSize();
-      if (part.equals("qweight")) {
-        integers += packed(model, tensor.name().substring(0, dot), tensor);
-      }
+      integers += codes.map(c -> weights(model, module.getKey(), c)).orElse(0L);
     }
     return new ModelSize(parameters + integers, bytes, integers, integerBytes);
   }
 
-  /** N * K; of a format that this version cannot decode, what its words can hold. */
-  private static long packed(ModelDirectory model, String module, TensorInfo qweight) {
-    var config = model.quantization();
-    if (config.isPresent() && config.get().unsupported().isEmpty() && qweight.rank() == 2) {
-      return qweight.dim(1) * model.columns(module);
+  /** The tensor that holds a module's integers, in any layout known by name; empty for floats. */
+  private static Optional<TensorInfo> codes(Map<String, TensorInfo> parts) {
+    for (String name : new String[] {"qweight", "weight_packed"}) {
+      if (parts.containsKey(name)) {
+        return Optional.of(parts.get(name));
+      }
     }
-    var json = config.map(QuantizationConfig::json).orElseGet(JsonFile::object);
-    int bits = json.path("bits").asInt(json.path("w_bit").asInt(qweight.dtype().bits()));
-    return qweight.byteSize() * 8 / Math.max(1, bits);
+    if (parts.containsKey("B") && (parts.containsKey("s") || parts.containsKey("s_channel"))) {
+      return Optional.of(parts.get("B")); // marlin, qqq
+    }
+    boolean scaled =
+        parts.containsKey("scales") // mlx
+            || parts.containsKey("weight_scale")
+            || parts.containsKey("weight_scale_inv");
+    return Optional.ofNullable(parts.get("weight")).filter(weight -> scaled);
+  }
+
+  /** N * K; of a layout that this version cannot decode, what its words can hold. */
+  private static long weights(ModelDirectory model, String module, TensorInfo codes) {
+    var config = model.quantization();
+    boolean decoded = config.isPresent() && config.get().unsupported().isEmpty();
+    if (decoded && codes.name().endsWith(".qweight") && codes.rank() == 2) {
+      return Math.multiplyExact(model.rows(module), model.columns(module));
+    }
+    if (codes.name().endsWith(".weight") && !codes.dtype().name().equals("U32")) {
+      return codes.elements(); // one element a weight: int8, float8
+    }
+    int bits = config.map(q -> q.storedBits(module)).orElse(0);
+    return codes.byteSize() * 8 / (bits < 1 ? codes.dtype().bits() : bits);
   }
 
   /**

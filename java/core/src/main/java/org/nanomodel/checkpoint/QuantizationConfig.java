@@ -1,14 +1,18 @@
 package org.nanomodel.checkpoint;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.nanomodel.BadModelException;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.ops.GptqLayout;
+import org.nanomodel.tensor.DataType;
 
 /**
  * What a checkpoint says about its quantization: one object that stands, equal, in {@code
@@ -17,10 +21,14 @@ import org.nanomodel.UnsupportedModelException;
  * decode is held too, so that it can be shown; asking it for a module's scheme is refused by name.
  */
 public final class QuantizationConfig {
-  /** The decodable kinds of {@code pack_dtype}. */
-  private static final String PACK_DTYPE = "int32";
+  /** The decodable kinds of {@code pack_dtype}: what the streams of codes are cut into. */
+  private static final Map<String, DataType> PACK_DTYPES =
+      Map.of("int32", DataType.I32, "int16", DataType.I16, "int8", DataType.I8);
 
-  private static final Set<String> READABLE_FORMATS = Set.of("gptq", "gptq_v2");
+  private static final String PACK_DTYPE = "int32";
+  private static final String PLANAR = "gptq_p";
+  private static final Set<String> READABLE_FORMATS = Set.of("gptq", "gptq_v2", PLANAR);
+  private static final String READABLE_AWQ = "gemm";
 
   /** Old checkpoints name the format of a GPTQ quantization as its method. */
   private static final Set<String> FORMATS_NAMED_AS_METHOD = Set.of("marlin", "bitblas");
@@ -47,10 +55,11 @@ public final class QuantizationConfig {
         named.isEmpty() ? (mlx ? "mlx" : guessMethod(json)) : formatAsMethod ? "gptq" : named;
     this.format = format(format, formatAsMethod ? named : "", fields);
     this.packDtype = lower(fields.text("pack_dtype").orElse(PACK_DTYPE));
-    this.lmHead = isGptq() && fields.bool("lm_head").orElse(false);
+    boolean known = isGptq() || isGemm();
+    this.lmHead = known && fields.bool("lm_head").orElse(false);
     this.dynamic =
-        isGptq() ? DynamicOverrides.parse(json.get("dynamic"), source) : DynamicOverrides.NONE;
-    this.defaults = isGptq() ? defaults(fields) : null;
+        known ? DynamicOverrides.parse(json.get("dynamic"), source) : DynamicOverrides.NONE;
+    this.defaults = known ? defaults(fields) : null;
     this.quantizers = quantizers(json);
   }
 
@@ -98,16 +107,20 @@ public final class QuantizationConfig {
     if (!fromMethod.isEmpty()) {
       return fromMethod;
     }
+    if (lower(fields.text("backend").orElse("")).equals("llm-awq")) { // a layout, not a program
+      return "llm-awq";
+    }
     return given.isEmpty() && fields.bool("is_marlin_format").orElse(false) ? "marlin" : given;
   }
 
-  private static ModuleScheme defaults(Fields fields) {
+  private ModuleScheme defaults(Fields fields) {
     boolean sym = fields.bool("sym").orElseGet(() -> !fields.bool("zero_point").orElse(false));
     return new ModuleScheme(
         fields
             .bits("bits", "w_bit", "wbits")
+            .or(() -> isGptq() ? Optional.empty() : Optional.of(4))
             .orElseThrow(() -> new BadModelException(fields.where() + ": field bits is missing")),
-        fields.groupSize("group_size", "q_group_size").orElse(-1L),
+        fields.groupSize("group_size", "q_group_size").orElse(isGptq() ? -1L : 128L),
         sym,
         fields.bool("desc_act").orElse(false));
   }
@@ -126,6 +139,11 @@ public final class QuantizationConfig {
     return method.equals("gptq");
   }
 
+  /** AWQ in the layout that its writers use by default. */
+  boolean isGemm() {
+    return method.equals("awq") && format().equals(READABLE_AWQ);
+  }
+
   /**
    * {@code gptq}, {@code awq}, {@code compressed-tensors} ...: what the file says, in lower case.
    */
@@ -133,14 +151,28 @@ public final class QuantizationConfig {
     return method;
   }
 
-  /** {@code gptq}, {@code gptq_v2}, {@code gemm} ...; {@code gptq} when a GPTQ file names none. */
+  /**
+   * {@code gptq}, {@code gptq_v2}, {@code gemm} ...; files that name none mean {@code gptq} or
+   * {@code gemm}.
+   */
   public String format() {
-    return format.isEmpty() && isGptq() ? "gptq" : format;
+    return switch (format.isEmpty() ? method : "") {
+      case "gptq" -> "gptq";
+      case "awq" -> READABLE_AWQ;
+      default -> format;
+    };
   }
 
   /** The stored zero is the true zero minus one. */
   public boolean storesZeroMinusOne() {
     return format().equals("gptq");
+  }
+
+  /** How the tensors of a GPTQ module hold codes and zeros. */
+  GptqLayout layout() {
+    requireReadable();
+    return new GptqLayout(
+        PACK_DTYPES.get(packDtype), format().equals(PLANAR), storesZeroMinusOne() ? 1 : 0);
   }
 
   /** What holds for modules that no override names. */
@@ -168,15 +200,42 @@ public final class QuantizationConfig {
     return dynamic.apply(module, defaults);
   }
 
+  /**
+   * Bits of a code of a module, by whatever key a file of any kind has for it; 0 when it has none.
+   * MLX has objects for single modules, compressed-tensors one for each group of modules.
+   */
+  int storedBits(String module) {
+    JsonNode own = json.path(module);
+    for (JsonNode node : List.of(own, json)) {
+      for (String key : List.of("bits", "w_bit", "wbits")) {
+        if (node.path(key).isInt()) {
+          return node.path(key).intValue();
+        }
+      }
+    }
+    for (JsonNode group : json.path("config_groups")) {
+      if (group.path("weights").path("num_bits").isInt()) {
+        return group.path("weights").path("num_bits").intValue();
+      }
+    }
+    return 0;
+  }
+
   /** Why this version cannot decode the weights, or empty. */
   public Optional<String> unsupported() {
-    if (!isGptq()) {
-      return Optional.of("quant_method " + Escaped.of(method));
+    if (!isGptq() && !isGemm()) {
+      String named = method.equals("awq") ? " with format " + Escaped.of(format()) : "";
+      return Optional.of("quant_method " + Escaped.of(method) + named);
     }
-    if (!READABLE_FORMATS.contains(format())) {
+    if (isGptq() && !READABLE_FORMATS.contains(format())) {
       return Optional.of("checkpoint_format " + Escaped.of(format()));
     }
-    return packDtype.equals(PACK_DTYPE)
+    if (isGemm() && defaults.bits() != 4) {
+      return Optional.of("quant_method 'awq' with bits " + defaults.bits());
+    }
+    boolean wholeWords = isGemm() || format().equals(PLANAR);
+    Set<String> readable = wholeWords ? Set.of(PACK_DTYPE) : PACK_DTYPES.keySet();
+    return readable.contains(packDtype)
         ? Optional.empty()
         : Optional.of("pack_dtype " + Escaped.of(packDtype));
   }
@@ -189,8 +248,8 @@ public final class QuantizationConfig {
               source
                   + ": "
                   + what
-                  + " is not supported; this version reads float models and quant_method gptq with"
-                  + " checkpoint_format gptq or gptq_v2 and pack_dtype int32");
+                  + " is not supported; this version reads float models, quant_method gptq with"
+                  + " checkpoint_format gptq, gptq_v2 or gptq_p, and 4-bit awq with format gemm");
         });
   }
 

@@ -20,6 +20,8 @@ record ZeroLayout(int zeroOffset, int[] wordConstants) {
   private static final int[] OLD_3_BIT_SYMMETRIC = {0x00000000, 0xb6db6db7, 0x49249249};
   private static final int[] TRUE_3_BIT_SYMMETRIC = {0xdb6db6db, 0xb6db6db6, 0x6db6db6d};
   private static final String GPTQMODEL = "gptqmodel:";
+  private static final ValueLayout.OfByte BYTE = ValueLayout.JAVA_BYTE;
+  private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
 
   static ZeroLayout of(QuantizationConfig config, ModuleScheme scheme, Tensor qzeros, long n) {
@@ -35,6 +37,7 @@ record ZeroLayout(int zeroOffset, int[] wordConstants) {
                   && !startsWith(qzeros, TRUE_3_BIT_SYMMETRIC);
       return old ? new ZeroLayout(0, OLD_3_BIT) : new ZeroLayout(1, NONE);
     }
+    // narrower words take the low part of the constant
     boolean wholeWords = gptqmodel.isPresent() && !scheme.sym();
     return switch (wholeWords ? scheme.bits() : 0) {
       case 2 -> new ZeroLayout(0, new int[] {0x55555555});
@@ -63,13 +66,20 @@ record ZeroLayout(int zeroOffset, int[] wordConstants) {
     if (wordConstants.length == 0) {
       return StoredTensors.aligned(arena, qzeros);
     }
-    Tensor sum = Tensor.allocate(arena, DataType.I32, qzeros.shape());
-    MemorySegment in = qzeros.segment();
+    Tensor sum = Tensor.allocate(arena, qzeros.type(), qzeros.shape());
     for (long i = 0; i < qzeros.count(); i++) {
       // a row is a whole number of triples where there are three constants
       int constant = wordConstants[(int) (i % wordConstants.length)];
-      sum.segment().set(INT, 4 * i, in.get(INT, 4 * i) + constant);
+      add(sum.segment(), qzeros.segment(), qzeros.type(), i, constant);
     }
     return sum;
+  }
+
+  private static void add(MemorySegment to, MemorySegment from, DataType word, long i, int value) {
+    switch (word) {
+      case I8 -> to.set(BYTE, i, (byte) (from.get(BYTE, i) + value));
+      case I16 -> to.set(SHORT, 2 * i, (short) (from.get(SHORT, 2 * i) + value));
+      default -> to.set(INT, 4 * i, from.get(INT, 4 * i) + value);
+    }
   }
 }

@@ -1,5 +1,7 @@
 package org.nanomodel.ops;
 
+import static org.nanomodel.ffi.generated.NanoModelH.nm_awq_pack;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_awq_unpack;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_dequantize;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_pack;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_unpack;
@@ -8,6 +10,7 @@ import static org.nanomodel.ffi.generated.NanoModelH.nm_rtn;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import org.nanomodel.ffi.Native;
+import org.nanomodel.ffi.generated.nm_awq_args;
 import org.nanomodel.ffi.generated.nm_codes;
 import org.nanomodel.ffi.generated.nm_dequantize_args;
 import org.nanomodel.ffi.generated.nm_gptq_args;
@@ -69,20 +72,18 @@ final class CodeOps {
     }
   }
 
-  void gptq(QuantizedWeight q, Tensor qweight, Tensor qzeros, int zeroOffset, boolean pack) {
+  void gptq(QuantizedWeight q, Tensor qweight, Tensor qzeros, GptqLayout layout, boolean pack) {
     String op = pack ? "gptqPack" : "gptqUnpack";
-    Checks.matrix(op, "qweight", qweight, DataType.I32, Math.ceilDiv(q.k() * q.bits(), 32L), q.n());
-    Checks.matrix(
-        op, "qzeros", qzeros, DataType.I32, q.groups(), Math.ceilDiv(q.n() * q.bits(), 32L));
-    Checks.that(
-        qweight.isDense() && qzeros.isDense(),
-        op,
-        "strided views are not served",
-        qweight.rowStride());
+    DataType words = layout.words();
+    Checks.matrix(op, "qweight", qweight, words, layout.words(q.k(), q.bits()), q.n());
+    Checks.matrix(op, "qzeros", qzeros, words, q.groups(), layout.words(q.n(), q.bits()));
+    dense(op, qweight, qzeros);
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_gptq_args.layout(), cancel);
-      nm_gptq_args.zero_offset(a, zeroOffset);
+      nm_gptq_args.zero_offset(a, layout.zeroOffset());
+      nm_gptq_args.word_bits(a, layout.wordBits());
+      nm_gptq_args.planar(a, layout.planar() ? 1 : 0);
       nm_gptq_args.codes(a, codes(call, q));
       nm_gptq_args.qweight(a, qweight.pointer());
       nm_gptq_args.qzeros(a, qzeros.pointer());
@@ -90,5 +91,30 @@ final class CodeOps {
     } finally {
       NativeOps.done(engine, cancel, q, qweight, qzeros, null);
     }
+  }
+
+  void awq(QuantizedWeight q, Tensor qweight, Tensor qzeros, boolean pack) {
+    String op = pack ? "awqPack" : "awqUnpack";
+    Checks.matrix(op, "qweight", qweight, DataType.I32, q.k(), q.n() / 8);
+    Checks.matrix(op, "qzeros", qzeros, DataType.I32, q.groups(), q.n() / 8);
+    dense(op, qweight, qzeros);
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_awq_args.layout(), cancel);
+      nm_awq_args.codes(a, codes(call, q));
+      nm_awq_args.qweight(a, qweight.pointer());
+      nm_awq_args.qzeros(a, qzeros.pointer());
+      Native.check(pack ? nm_awq_pack(h, a) : nm_awq_unpack(h, a));
+    } finally {
+      NativeOps.done(engine, cancel, q, qweight, qzeros, null);
+    }
+  }
+
+  private static void dense(String op, Tensor qweight, Tensor qzeros) {
+    Checks.that(
+        qweight.isDense() && qzeros.isDense(),
+        op,
+        "strided views are not served",
+        qweight.rowStride());
   }
 }

@@ -99,12 +99,22 @@ public class ForwardingOps implements Ops {
   }
 
   @Override
-  public void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, int zeroOffset) {
-    to.gptqUnpack(out, qweight, qzeros, zeroOffset);
+  public void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, GptqLayout layout) {
+    to.gptqUnpack(out, qweight, qzeros, layout);
   }
 
   @Override
-  public void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, int zeroOffset) {
-    to.gptqPack(qweight, qzeros, in, zeroOffset);
+  public void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, GptqLayout layout) {
+    to.gptqPack(qweight, qzeros, in, layout);
+  }
+
+  @Override
+  public void awqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros) {
+    to.awqUnpack(out, qweight, qzeros);
+  }
+
+  @Override
+  public void awqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in) {
+    to.awqPack(qweight, qzeros, in);
   }
 }

@@ -365,12 +365,22 @@ final class NativeOps implements Ops {
   }
 
   @Override
-  public void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, int zeroOffset) {
-    codes.gptq(out, qweight, qzeros, zeroOffset, false);
+  public void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, GptqLayout layout) {
+    codes.gptq(out, qweight, qzeros, layout, false);
   }
 
   @Override
-  public void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, int zeroOffset) {
-    codes.gptq(in, qweight, qzeros, zeroOffset, true);
+  public void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, GptqLayout layout) {
+    codes.gptq(in, qweight, qzeros, layout, true);
+  }
+
+  @Override
+  public void awqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros) {
+    codes.awq(out, qweight, qzeros, false);
+  }
+
+  @Override
+  public void awqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in) {
+    codes.awq(in, qweight, qzeros, true);
   }
 }

@@ -101,14 +101,15 @@ public interface Ops {
   /** w [N,K] (F32) = scales * (codes - zeros). */
   void dequantize(Tensor w, QuantizedWeight in);
 
-  /**
-   * GPTQ's qweight (I32 [ceil(K*bits/32), N]) and qzeros (I32 [G, ceil(N*bits/32)]) to codes and
-   * zeros.
-   *
-   * @param zeroOffset 1: the layout that stores zero - 1 (v1); 0: v2
-   */
-  void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, int zeroOffset);
+  /** GPTQ's qweight [words(K), N] and qzeros [G, words(N)] to codes and zeros. */
+  void gptqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros, GptqLayout layout);
 
   /** The reverse of {@link #gptqUnpack}. */
-  void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, int zeroOffset);
+  void gptqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in, GptqLayout layout);
+
+  /** AWQ's qweight (I32 [K, N/8]) and qzeros (I32 [G, N/8]), GEMM order, to codes and zeros. */
+  void awqUnpack(QuantizedWeight out, Tensor qweight, Tensor qzeros);
+
+  /** The reverse of {@link #awqUnpack}. */
+  void awqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in);
 }

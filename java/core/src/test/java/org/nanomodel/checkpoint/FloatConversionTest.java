@@ -45,7 +45,18 @@ class FloatConversionTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"b3_sym", "b4_dyn", "b4_g32_desc", "b4_lmhead", "b8_asym_v2"})
+  @ValueSource(
+      strings = {
+        "awq_gemm",
+        "b3_sym",
+        "b4_dyn",
+        "b4_g32_desc",
+        "b4_int8_orig",
+        "b4_lmhead",
+        "b5_p",
+        "b8_asym_v2",
+        "b8_int16_orig"
+      })
   void float32IsTheDequantizedWeightBitForBit(String name) {
     try (var source = ModelDirectory.open(SharedData.require("golden/gptqmodel/" + name), engine)) {
       var result = convert(source, DataType.F32, temp.resolve("out"), false);

@@ -11,7 +11,6 @@ import java.util.HashSet;
 import java.util.Set;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.nanomodel.SharedData;
@@ -45,15 +44,21 @@ class GoldenCheckpointsTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
+        "awq_gemm",
         "b2_sym",
         "b3_sym",
         "b3_asym_v2",
+        "b3_p",
         "b4_sym",
         "b4_asym_v2",
         "b4_dyn",
         "b4_g-1",
         "b4_g32_desc",
+        "b4_int16_orig",
+        "b4_int8_orig",
         "b4_lmhead",
+        "b5_p",
+        "b8_int16_orig",
         "b8_sym",
         "b8_asym_v2",
         "rtn"
@@ -80,9 +85,10 @@ class GoldenCheckpointsTest {
   }
 
   /** The modules of an architecture that is not served decode like any other. */
-  @Test
-  void weightsOfOptEqualBitForBit() {
-    Path path = SharedData.require("golden/gptqmodel/opt_gptq");
+  @ParameterizedTest
+  @ValueSource(strings = {"opt_awq", "opt_gptq"})
+  void weightsOfOptEqualBitForBit(String name) {
+    Path path = SharedData.require("golden/gptqmodel/" + name);
     try (var model = ModelDirectory.open(path, engine);
         var expected = SafetensorsFile.open(path.resolve("expected.safetensors"))) {
       assertThat(model.quantizedModules()).hasSizeGreaterThan(5);

@@ -42,6 +42,13 @@ class QuantizationConfigTest {
         "{'bits':4,'quant_method':'gptq','format':'gptq_v2','desc_act':true} | gptq_v2 | 4 | -1 |"
             + " true | true",
         "{'bits':4,'quant_method':'gptq','zero_point':true} | gptq | 4 | -1 | false | false",
+        "{'bits':5,'quant_method':'gptq','format':'gptq_p'} | gptq_p | 5 | -1 | true | false",
+        "{'bits':8,'quant_method':'gptq','pack_dtype':'int16'} | gptq | 8 | -1 | true | false",
+        "{'zero_point':true,'q_group_size':64,'w_bit':4,'version':'GEMM'} | gemm | 4 | 64 | false |"
+            + " false",
+        "{'quant_method':'awq'} | gemm | 4 | 128 | true | false",
+        "{'bits':4,'quant_method':'awq','zero_point':false,'format':'gemm','desc_act':true,"
+            + "'modules_to_not_convert':['lm_head']} | gemm | 4 | 128 | true | true",
         "{'bits':4,'group_size':null,'sym':null,'meta':{},'new':[1]} | gptq | 4 | -1 | true |"
             + " false",
       })
@@ -49,7 +56,7 @@ class QuantizationConfigTest {
       String json, String format, int bits, long group, boolean sym, boolean descAct) {
     var config = parse(json);
     config.requireReadable();
-    assertThat(config.method()).isEqualTo("gptq");
+    assertThat(config.method()).isEqualTo(format.equals("gemm") ? "awq" : "gptq");
     assertThat(config.format()).isEqualTo(format);
     assertThat(config.storesZeroMinusOne()).isEqualTo(format.equals("gptq"));
     assertThat(config.defaults()).isEqualTo(new ModuleScheme(bits, group, sym, descAct));
@@ -59,8 +66,13 @@ class QuantizationConfigTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "{'bits':4,'quant_method':'awq','version':'gemm'} | quant_method 'awq'",
-        "{'zero_point':true,'q_group_size':128,'w_bit':4,'version':'GEMM'} | quant_method 'awq'",
+        "{'bits':4,'quant_method':'awq','version':'gemv'} | quant_method 'awq' with format 'gemv'",
+        "{'zero_point':true,'q_group_size':128,'w_bit':4,'version':'GEMV_FAST'} | quant_method"
+            + " 'awq' with format 'gemv_fast'",
+        "{'bits':4,'quant_method':'awq','backend':'llm-awq'} | quant_method 'awq' with format"
+            + " 'llm-awq'",
+        "{'bits':8,'quant_method':'awq','version':'gemm'} | quant_method 'awq' with bits 8",
+        "{'bits':4,'quant_method':'awq','pack_dtype':'int16'} | pack_dtype 'int16'",
         "{'bits':4,'quant_method':'qqq'} | quant_method 'qqq'",
         "{'quant_method':'compressed-tensors','format':'pack-quantized'} | quant_method"
             + " 'compressed-tensors'",
@@ -70,8 +82,9 @@ class QuantizationConfigTest {
         "{'bits':4,'quant_method':'marlin'} | checkpoint_format 'marlin'",
         "{'bits':4,'is_marlin_format':true} | checkpoint_format 'marlin'",
         "{'bits':4,'quant_method':'bitblas'} | checkpoint_format 'bitblas'",
-        "{'bits':5,'quant_method':'gptq','format':'gptq_p'} | checkpoint_format 'gptq_p'",
-        "{'bits':4,'quant_method':'gptq','pack_dtype':'int16'} | pack_dtype 'int16'",
+        "{'bits':5,'quant_method':'gptq','format':'gptq_q'} | checkpoint_format 'gptq_q'",
+        "{'bits':4,'quant_method':'gptq','pack_dtype':'int64'} | pack_dtype 'int64'",
+        "{'bits':5,'quant_method':'gptq','format':'gptq_p','pack_dtype':'int8'} | pack_dtype 'int8'",
       })
   void whatCannotBeDecodedIsShownButRefusedByName(String json, String named) {
     var config = parse(json);
@@ -81,7 +94,7 @@ class QuantizationConfigTest {
         .isInstanceOf(UnsupportedModelException.class)
         .hasMessageContaining(named)
         .hasMessageContaining("quantize_config.json")
-        .hasMessageContaining("reads float models and quant_method gptq");
+        .hasMessageContaining("reads float models, quant_method gptq");
     assertThatThrownBy(() -> config.scheme("m")).isInstanceOf(UnsupportedModelException.class);
   }
 

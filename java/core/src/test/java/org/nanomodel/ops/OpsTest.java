@@ -138,22 +138,44 @@ class OpsTest {
 
   @Test
   void gptqPackAndUnpackAreInverse() {
-    for (int bits : new int[] {2, 3, 4, 8}) {
-      QuantizedWeight q = quantized(bits, 32, 64, 16, false);
-      Tensor qweight = Tensor.allocate(ARENA, DataType.I32, 64 * bits / 32, 32);
-      Tensor qzeros = Tensor.allocate(ARENA, DataType.I32, 4, bits);
-      for (int offset : new int[] {0, 1}) {
-        OPS.gptqPack(qweight, qzeros, q, offset);
-        QuantizedWeight back = QuantizedWeight.allocate(ARENA, bits, 32, 64, 16, null);
-        OPS.gptqUnpack(back, qweight, qzeros, offset);
+    var layouts =
+        List.of(
+            GptqLayout.V1,
+            GptqLayout.V2,
+            new GptqLayout(DataType.I16, false, 1),
+            new GptqLayout(DataType.I8, false, 0),
+            new GptqLayout(DataType.I32, true, 0));
+    for (int bits = 2; bits <= 8; bits++) {
+      for (GptqLayout layout : layouts) {
+        QuantizedWeight q = quantized(bits, 40, 72, 16, false);
+        Tensor qweight = Tensor.allocate(ARENA, layout.words(), layout.words(72, bits), 40);
+        Tensor qzeros = Tensor.allocate(ARENA, layout.words(), 5, layout.words(40, bits));
+        OPS.gptqPack(qweight, qzeros, q, layout);
+        QuantizedWeight back = QuantizedWeight.allocate(ARENA, bits, 40, 72, 16, null);
+        OPS.gptqUnpack(back, qweight, qzeros, layout);
         assertThat(back.codes().mismatch(q.codes())).isEqualTo(-1);
         assertThat(back.zeros().mismatch(q.zeros())).isEqualTo(-1);
+        q.zeros().set(ValueLayout.JAVA_BYTE, 0, (byte) 0);
+        if (layout.zeroOffset() == 1) {
+          assertThatThrownBy(() -> OPS.gptqPack(qweight, qzeros, q, layout))
+              .isInstanceOfSatisfying(
+                  NativeException.class,
+                  e -> assertThat(e.code()).isEqualTo(NativeException.ARGUMENT));
+        }
       }
-      q.zeros().set(ValueLayout.JAVA_BYTE, 0, (byte) 0);
-      assertThatThrownBy(() -> OPS.gptqPack(qweight, qzeros, q, 1))
-          .isInstanceOfSatisfying(
-              NativeException.class, e -> assertThat(e.code()).isEqualTo(NativeException.ARGUMENT));
     }
+  }
+
+  @Test
+  void awqPackAndUnpackAreInverse() {
+    QuantizedWeight q = quantized(4, 40, 64, 16, false);
+    Tensor qweight = Tensor.allocate(ARENA, DataType.I32, 64, 5);
+    Tensor qzeros = Tensor.allocate(ARENA, DataType.I32, 4, 5);
+    OPS.awqPack(qweight, qzeros, q);
+    QuantizedWeight back = QuantizedWeight.allocate(ARENA, 4, 40, 64, 16, null);
+    OPS.awqUnpack(back, qweight, qzeros);
+    assertThat(back.codes().mismatch(q.codes())).isEqualTo(-1);
+    assertThat(back.zeros().mismatch(q.zeros())).isEqualTo(-1);
   }
 
   @Test
@@ -287,7 +309,8 @@ class OpsTest {
             () -> OPS.nll(Tensor.allocate(ARENA, DataType.F64, 3), x, vector(3))),
         new Wrong("rtn", "rtn: w", () -> OPS.rtn(q, x, true, DataType.F32)),
         new Wrong("dequantize", "dequantize: w", () -> OPS.dequantize(x, q)),
-        new Wrong("gptq", "gptqUnpack: qweight", () -> OPS.gptqUnpack(q, ids, ids, 1)),
+        new Wrong("gptq", "gptqUnpack: qweight", () -> OPS.gptqUnpack(q, ids, ids, GptqLayout.V1)),
+        new Wrong("awq", "awqUnpack: qweight", () -> OPS.awqUnpack(q, ids, ids)),
         new Wrong("bits", "bits = 9", () -> QuantizedWeight.allocate(ARENA, 9, 8, 32, 16, null)),
         new Wrong(
             "group", "group size 33", () -> QuantizedWeight.allocate(ARENA, 4, 8, 32, 33, null)),

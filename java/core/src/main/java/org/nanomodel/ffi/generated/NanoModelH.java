@@ -2324,5 +2324,127 @@ public class NanoModelH extends NanoModelH$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class nm_awq_unpack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_awq_unpack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_unpack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_awq_unpack$descriptor() {
+        return nm_awq_unpack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_unpack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static MethodHandle nm_awq_unpack$handle() {
+        return nm_awq_unpack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_unpack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static MemorySegment nm_awq_unpack$address() {
+        return nm_awq_unpack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_awq_unpack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static int nm_awq_unpack(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_awq_unpack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_awq_unpack", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class nm_awq_pack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_awq_pack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_pack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_awq_pack$descriptor() {
+        return nm_awq_pack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_pack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static MethodHandle nm_awq_pack$handle() {
+        return nm_awq_pack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_pack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static MemorySegment nm_awq_pack$address() {
+        return nm_awq_pack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_awq_pack(nm_engine *engine, const nm_awq_args *args)
+     * }
+     */
+    public static int nm_awq_pack(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_awq_pack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_awq_pack", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
 }
 

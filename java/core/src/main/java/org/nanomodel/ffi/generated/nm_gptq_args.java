@@ -17,9 +17,11 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  * struct nm_gptq_args {
  *     uint32_t struct_size;
  *     int32_t zero_offset;
+ *     int32_t word_bits;
+ *     int32_t planar;
  *     const nm_codes *codes;
- *     uint32_t *qweight;
- *     uint32_t *qzeros;
+ *     void *qweight;
+ *     void *qzeros;
  *     const int32_t *cancel;
  * }
  * }
@@ -33,6 +35,8 @@ public class nm_gptq_args {
     private static final GroupLayout $LAYOUT = MemoryLayout.structLayout(
         NanoModelH.C_INT.withName("struct_size"),
         NanoModelH.C_INT.withName("zero_offset"),
+        NanoModelH.C_INT.withName("word_bits"),
+        NanoModelH.C_INT.withName("planar"),
         NanoModelH.C_POINTER.withName("codes"),
         NanoModelH.C_POINTER.withName("qweight"),
         NanoModelH.C_POINTER.withName("qzeros"),
@@ -134,6 +138,94 @@ public class nm_gptq_args {
         struct.set(zero_offset$LAYOUT, zero_offset$OFFSET, fieldValue);
     }
 
+    private static final OfInt word_bits$LAYOUT = (OfInt)$LAYOUT.select(groupElement("word_bits"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t word_bits
+     * }
+     */
+    public static final OfInt word_bits$layout() {
+        return word_bits$LAYOUT;
+    }
+
+    private static final long word_bits$OFFSET = $LAYOUT.byteOffset(groupElement("word_bits"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t word_bits
+     * }
+     */
+    public static final long word_bits$offset() {
+        return word_bits$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t word_bits
+     * }
+     */
+    public static int word_bits(MemorySegment struct) {
+        return struct.get(word_bits$LAYOUT, word_bits$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t word_bits
+     * }
+     */
+    public static void word_bits(MemorySegment struct, int fieldValue) {
+        struct.set(word_bits$LAYOUT, word_bits$OFFSET, fieldValue);
+    }
+
+    private static final OfInt planar$LAYOUT = (OfInt)$LAYOUT.select(groupElement("planar"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t planar
+     * }
+     */
+    public static final OfInt planar$layout() {
+        return planar$LAYOUT;
+    }
+
+    private static final long planar$OFFSET = $LAYOUT.byteOffset(groupElement("planar"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t planar
+     * }
+     */
+    public static final long planar$offset() {
+        return planar$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t planar
+     * }
+     */
+    public static int planar(MemorySegment struct) {
+        return struct.get(planar$LAYOUT, planar$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t planar
+     * }
+     */
+    public static void planar(MemorySegment struct, int fieldValue) {
+        struct.set(planar$LAYOUT, planar$OFFSET, fieldValue);
+    }
+
     private static final AddressLayout codes$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("codes"));
 
     /**
@@ -183,7 +275,7 @@ public class nm_gptq_args {
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * uint32_t *qweight
+     * void *qweight
      * }
      */
     public static final AddressLayout qweight$layout() {
@@ -195,7 +287,7 @@ public class nm_gptq_args {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * uint32_t *qweight
+     * void *qweight
      * }
      */
     public static final long qweight$offset() {
@@ -205,7 +297,7 @@ public class nm_gptq_args {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * uint32_t *qweight
+     * void *qweight
      * }
      */
     public static MemorySegment qweight(MemorySegment struct) {
@@ -215,7 +307,7 @@ public class nm_gptq_args {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * uint32_t *qweight
+     * void *qweight
      * }
      */
     public static void qweight(MemorySegment struct, MemorySegment fieldValue) {
@@ -227,7 +319,7 @@ public class nm_gptq_args {
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * uint32_t *qzeros
+     * void *qzeros
      * }
      */
     public static final AddressLayout qzeros$layout() {
@@ -239,7 +331,7 @@ public class nm_gptq_args {
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * uint32_t *qzeros
+     * void *qzeros
      * }
      */
     public static final long qzeros$offset() {
@@ -249,7 +341,7 @@ public class nm_gptq_args {
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * uint32_t *qzeros
+     * void *qzeros
      * }
      */
     public static MemorySegment qzeros(MemorySegment struct) {
@@ -259,7 +351,7 @@ public class nm_gptq_args {
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * uint32_t *qzeros
+     * void *qzeros
      * }
      */
     public static void qzeros(MemorySegment struct, MemorySegment fieldValue) {
