@@ -166,6 +166,47 @@ class GptqCodecTest {
     }
   }
 
+  @Test
+  void threeBitZerosOfGptqModelBefore7AreRecognizedByItsVersion() throws IOException {
+    // v2 words of zeros 2 5 1 4 7 3 6 cyclic (FORMATS 1.2) less the constants in that version's order
+    int[] exact = {0x0d59f86a, 0x67e1ab3f, 0x86acfc35};
+    int[] constants = {0x24924924, 0x92492492, 0x49249249};
+    int[] old = IntStream.range(0, 3).map(i -> exact[i] - constants[i]).toArray();
+    int[] right = {0xc4356621, 0xd59886ac, 0x621ab310};
+    Integer[] zeros =
+        IntStream.range(0, 32).mapToObj(i -> ints("2 5 1 4 7 3 6")[i % 7]).toArray(Integer[]::new);
+    String of = "{\"bits\":3,\"group_size\":32,\"sym\":false,\"meta\":{\"quantizer\":%s}}";
+    for (String version : List.of("[\"gptqmodel:5.6.12\"]", "\"gptqmodel:4.0.0-dev\"")) {
+      assertThat(zerosReadFrom(3, old, of.formatted(version))).containsExactly(zeros);
+    }
+    for (String version : List.of("[\"gptqmodel:7.0.0\"]", "[\"nanomodel:1.0.0\"]", "[]")) {
+      assertThat(zerosReadFrom(3, right, of.formatted(version))).containsExactly(zeros);
+    }
+    // exact zeros are exact whoever wrote them
+    String v2 = of.formatted("[\"gptqmodel:5.6.12\"]").replace("{\"bits", "{\"format\":\"gptq_v2\",\"bits");
+    assertThat(zerosReadFrom(3, exact, v2)).containsExactly(zeros);
+  }
+
+  @Test
+  void sortedGroupsOfStaticGroupsAreNoOrder() throws IOException {
+    try (var arena = Arena.ofConfined()) {
+      var w = random(arena, 4, 16, 128, 32, Format.GPTQ_V2, false);
+      var packed = GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
+      for (String config :
+          List.of(
+              "{\"bits\":4,\"group_size\":32,\"sym\":false,\"format\":\"gptq_v2\","
+                  + "\"desc_act\":true,\"static_groups\":true}",
+              "{\"bits\":4,\"group_size\":32,\"sym\":false,\"format\":\"gptq_v2\","
+                  + "\"desc_act\":true,\"meta\":{\"static_groups\":true}}")) {
+        Path directory = Files.createTempDirectory(temp, "static");
+        write(directory, packed, GptqCodec.specs("m", 16, 128, 4, 32), config);
+        try (var model = ModelDirectory.open(directory, engine)) {
+          assertSame(w, (QuantizedWeight) model.linear(arena, "m"));
+        }
+      }
+    }
+  }
+
   private List<Integer> zerosReadFrom(int word, String config) throws IOException {
     return zerosReadFrom(4, new int[] {word}, config);
   }
@@ -221,13 +262,13 @@ class GptqCodecTest {
   }
 
   /** Symmetric, all codes and scales 0. */
-  private static QuantizedWeight weight(Arena arena, int bits, int n, int k, int group) {
+  static QuantizedWeight weight(Arena arena, int bits, int n, int k, int group) {
     var w = QuantizedWeight.allocate(arena, bits, n, k, group, null);
     w.zeros().fill((byte) (1 << bits - 1));
     return w;
   }
 
-  private static QuantizedWeight random(
+  static QuantizedWeight random(
       Arena arena, int bits, int n, int k, int group, Format format, boolean order) {
     var random = new Random(bits * 1000L + n);
     MemorySegment gIdx = order && k > group ? shuffledGroups(arena, random, k, group) : null;
@@ -283,7 +324,7 @@ class GptqCodecTest {
     }
   }
 
-  private static void assertSame(QuantizedWeight expected, QuantizedWeight got) {
+  static void assertSame(QuantizedWeight expected, QuantizedWeight got) {
     assertThat(got.bits()).isEqualTo(expected.bits());
     assertThat(got.groupSize()).isEqualTo(expected.groupSize());
     assertThat(got.codes().mismatch(expected.codes())).isEqualTo(-1);
