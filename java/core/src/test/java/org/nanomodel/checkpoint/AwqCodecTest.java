@@ -150,12 +150,11 @@ class AwqCodecTest {
     "2, F16, '4, 24', 'does not fit'",
     "2, F64, '2, 24', 'm.scales'",
   })
-  void partsThatContradictEachOtherAreRefused(
-      int part, DType type, String shape, String named) throws IOException {
+  void partsThatContradictEachOtherAreRefused(int part, DType type, String shape, String named)
+      throws IOException {
     try (var arena = Arena.ofConfined()) {
       var module = new Module(arena, DataType.F16);
-      long[] dims =
-          java.util.Arrays.stream(shape.split(", ")).mapToLong(Long::parseLong).toArray();
+      long[] dims = java.util.Arrays.stream(shape.split(", ")).mapToLong(Long::parseLong).toArray();
       module.replace(part, type, dims);
       Path directory = module.write(temp.resolve("m"), "quantize_config.json", CONFIG);
       try (var model = ModelDirectory.open(directory, engine)) {

@@ -168,7 +168,8 @@ class GptqCodecTest {
 
   @Test
   void threeBitZerosOfGptqModelBefore7AreRecognizedByItsVersion() throws IOException {
-    // v2 words of zeros 2 5 1 4 7 3 6 cyclic (FORMATS 1.2) less the constants in that version's order
+    // v2 words of zeros 2 5 1 4 7 3 6 cyclic (FORMATS 1.2) less the constants in that version's
+    // order
     int[] exact = {0x0d59f86a, 0x67e1ab3f, 0x86acfc35};
     int[] constants = {0x24924924, 0x92492492, 0x49249249};
     int[] old = IntStream.range(0, 3).map(i -> exact[i] - constants[i]).toArray();
@@ -183,7 +184,8 @@ class GptqCodecTest {
       assertThat(zerosReadFrom(3, right, of.formatted(version))).containsExactly(zeros);
     }
     // exact zeros are exact whoever wrote them
-    String v2 = of.formatted("[\"gptqmodel:5.6.12\"]").replace("{\"bits", "{\"format\":\"gptq_v2\",\"bits");
+    String v2 =
+        of.formatted("[\"gptqmodel:5.6.12\"]").replace("{\"bits", "{\"format\":\"gptq_v2\",\"bits");
     assertThat(zerosReadFrom(3, exact, v2)).containsExactly(zeros);
   }
 

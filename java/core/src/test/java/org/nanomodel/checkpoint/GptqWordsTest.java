@@ -48,8 +48,8 @@ class GptqWordsTest {
     "int32, I32, true, 3", "int32, I32, true, 5", "int32, I32, true, 6",
     "int32, I32, true, 7", "int32, I32, true, 4", "int32, I32, true, 8"
   })
-  void narrowWordsAndBitPlanesAreReadBack(
-      String packDtype, DataType type, boolean planar, int bits) throws IOException {
+  void narrowWordsAndBitPlanesAreReadBack(String packDtype, DataType type, boolean planar, int bits)
+      throws IOException {
     for (boolean named : new boolean[] {true, false}) { // with g_idx and without
       try (var arena = Arena.ofConfined()) {
         var w = GptqCodecTest.random(arena, bits, 40, 96, 32, Format.GPTQ, false);

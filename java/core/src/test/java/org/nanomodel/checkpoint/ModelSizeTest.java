@@ -16,7 +16,9 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.nanomodel.SharedData;
 
-/** What inspect tells of every checkpoint at hand, readable or not, and that it needs headers only. */
+/**
+ * What inspect tells of every checkpoint at hand, readable or not, and that it needs headers only.
+ */
 class ModelSizeTest {
   @TempDir Path temp;
 
@@ -111,7 +113,14 @@ class ModelSizeTest {
          "m.qzeros":{"dtype":"I32","shape":[1,%d],"data_offsets":[%d,%d]}}
         """
             .formatted(
-                k / 8, n, n * k / 2, n, n * k / 2, n * k / 2 + 2 * n, n / 8, n * k / 2 + 2 * n,
+                k / 8,
+                n,
+                n * k / 2,
+                n,
+                n * k / 2,
+                n * k / 2 + 2 * n,
+                n / 8,
+                n * k / 2 + 2 * n,
                 n * k / 2 + 2 * n + n / 2);
     header += " ".repeat((8 - header.length() % 8) % 8);
     Files.writeString(temp.resolve("config.json"), "{}");

@@ -84,7 +84,8 @@ class QuantizationConfigTest {
         "{'bits':4,'quant_method':'bitblas'} | checkpoint_format 'bitblas'",
         "{'bits':5,'quant_method':'gptq','format':'gptq_q'} | checkpoint_format 'gptq_q'",
         "{'bits':4,'quant_method':'gptq','pack_dtype':'int64'} | pack_dtype 'int64'",
-        "{'bits':5,'quant_method':'gptq','format':'gptq_p','pack_dtype':'int8'} | pack_dtype 'int8'",
+        "{'bits':5,'quant_method':'gptq','format':'gptq_p','pack_dtype':'int8'} | pack_dtype"
+            + " 'int8'",
       })
   void whatCannotBeDecodedIsShownButRefusedByName(String json, String named) {
     var config = parse(json);
