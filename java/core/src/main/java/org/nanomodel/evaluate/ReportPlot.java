@@ -185,6 +185,10 @@ final class ReportPlot {
     chart.getStyler().setLabelsFontColorAutomaticEnabled(false);
     chart.getStyler().setDecimalPattern(rows.getFirst().bytes() < 1e9 ? "0.0" : "0");
     List<String> names = rows.stream().map(Report.Row::name).toList();
+    int longest = names.stream().mapToInt(String::length).max().orElse(0);
+    if (7.0 * longest * names.size() > width - 80) {
+      chart.getStyler().setXAxisLabelRotation(45);
+    }
     List<Double> sizes = rows.stream().map(row -> row.bytes() / 1e6).toList();
     double largest = sizes.stream().mapToDouble(Double::doubleValue).max().orElse(1);
     chart.getStyler().setYAxisMax(1.15 * largest);
