@@ -45,6 +45,11 @@ final class Console {
     verbose = isVerbose;
   }
 
+  /** As if {@code --json} were given. */
+  void onlyJson() {
+    json = true;
+  }
+
   PrintWriter outWriter() {
     return outWriter;
   }
@@ -90,6 +95,12 @@ final class Console {
       }
       out.flush();
     }
+  }
+
+  /** One of the documents of JSON lines. */
+  void line(JsonNode node) {
+    out.println(node.toString());
+    out.flush();
   }
 
   /** A remark to standard error; not with {@code -q}. */

@@ -47,7 +47,18 @@ class VerbsTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"generate", "eval", "quantize", "convert", "inspect", "logits", "demo", "doctor"})
+      strings = {
+        "generate",
+        "eval",
+        "quantize",
+        "convert",
+        "inspect",
+        "logits",
+        "compare",
+        "bench",
+        "demo",
+        "doctor"
+      })
   void helpOfEveryVerbHasAnExample(String verb) {
     String help = Nanomodel.run(verb, "--help").succeeded().out();
     assertThat(help).contains("Example:").contains("nanomodel " + verb + " --").contains("--json");
