@@ -28,6 +28,11 @@ import org.nanomodel.BadModelException;
 public final class Tokenizer implements AutoCloseable {
   private static final ObjectMapper MAPPER = new ObjectMapper();
 
+  /** Several times the largest tokenizer.json seen. */
+  private static final long MAX_BYTES = 128L << 20;
+
+  private static final long MAX_SIDE_BYTES = 16L << 20;
+
   private final Path file;
   private final TokenizerFile contents;
   private final TokenizersLibrary library;
@@ -52,14 +57,14 @@ public final class Tokenizer implements AutoCloseable {
     Path file = Files.isDirectory(path) ? path.resolve("tokenizer.json") : path;
     Path directory = file.toAbsolutePath().getParent();
     try {
-      TokenizerFile contents = TokenizerFile.parse(Files.readString(file));
+      TokenizerFile contents = TokenizerFile.parse(text(file, MAX_BYTES));
       Path configFile = directory.resolve("tokenizer_config.json");
       JsonNode config =
           Files.exists(configFile) ? readObject(configFile) : MAPPER.createObjectNode();
       return new Tokenizer(file, contents, config, chatTemplate(directory, config));
     } catch (CharacterCodingException e) {
       throw new BadModelException(file + ": not UTF-8 text; expected a tokenizer.json", e);
-    } catch (IOException | ArithmeticException e) {
+    } catch (IOException e) {
       throw new BadModelException(file + ": cannot be read as a tokenizer: " + firstLine(e), e);
     }
   }
@@ -71,8 +76,21 @@ public final class Tokenizer implements AutoCloseable {
         : Optional.empty();
   }
 
+  /** The text of a file of bounded size; a pipe or device is not waited for. */
+  private static String text(Path file, long most) throws IOException {
+    if (!Files.isRegularFile(file)) {
+      String what = Files.exists(file) ? "not a regular file" : "no such file";
+      throw new BadModelException(file + ": " + what + ", expected a file of the tokenizer");
+    }
+    if (Files.size(file) > most) {
+      throw new BadModelException(
+          file + " has " + Files.size(file) + " bytes, expected at most " + most);
+    }
+    return Files.readString(file);
+  }
+
   private static JsonNode readObject(Path path) throws IOException {
-    JsonNode node = MAPPER.readTree(path.toFile());
+    JsonNode node = MAPPER.readTree(text(path, MAX_SIDE_BYTES));
     if (!node.isObject()) {
       throw new BadModelException(path + ": expected a JSON object, got " + node.getNodeType());
     }
@@ -82,7 +100,7 @@ public final class Tokenizer implements AutoCloseable {
   private static Optional<String> chatTemplate(Path directory, JsonNode config) throws IOException {
     Path file = directory.resolve("chat_template.jinja");
     if (Files.exists(file)) {
-      return Optional.of(Files.readString(file));
+      return Optional.of(text(file, MAX_SIDE_BYTES));
     }
     JsonNode template = config.path("chat_template");
     if (template.isArray()) {
@@ -324,7 +342,8 @@ public final class Tokenizer implements AutoCloseable {
 
   private static String firstLine(Exception e) {
     String message = String.valueOf(e.getMessage());
-    return message.lines().findFirst().orElse(message);
+    String line = message.lines().findFirst().orElse(message);
+    return line.replaceAll("[\\p{Cc}\\u2028\\u2029]", "?");
   }
 
   /** Waits for calls in flight. A second close does nothing. */
