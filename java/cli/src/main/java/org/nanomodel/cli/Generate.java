@@ -3,20 +3,20 @@ package org.nanomodel.cli;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.ThreadLocalRandom;
+import java.util.stream.Collectors;
 import org.nanomodel.AutoNanoModel;
 import org.nanomodel.NanoModel;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.data.DataOptions;
+import org.nanomodel.data.TextData;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
-import org.nanomodel.generate.Generator;
+import org.nanomodel.generate.Generation;
 import org.nanomodel.generate.Request;
-import org.nanomodel.tokenizer.StopScanner;
-import org.nanomodel.tokenizer.TokenStream;
+import org.nanomodel.generate.TokenLogprobs;
 import org.nanomodel.tokenizer.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -41,7 +41,9 @@ final class Generate extends Verb {
   @Option(
       names = {"-f", "--prompt-file"},
       paramLabel = "FILE",
-      description = "A file with it.")
+      description =
+          "A file with it; of a .jsonl or .safetensors file every row is a prompt, and all are"
+              + " answered in one batch.")
   private Path promptFile;
 
   @Option(
@@ -51,54 +53,7 @@ final class Generate extends Verb {
       description = "Or its token ids.")
   private List<Integer> inputIds;
 
-  @Option(
-      names = {"-n", "--max-tokens"},
-      paramLabel = "N",
-      defaultValue = "256",
-      description = "The most new tokens. Default: ${DEFAULT-VALUE}.")
-  private int maxTokens;
-
-  @Option(
-      names = {"--temp", "--temperature"},
-      paramLabel = "T",
-      defaultValue = "0",
-      description = "0 = the likeliest token each time. Default: ${DEFAULT-VALUE}.")
-  private double temperature;
-
-  @Option(names = "--top-k", paramLabel = "K", description = "Of the K likeliest. Default: all.")
-  private int topK;
-
-  @Option(
-      names = "--top-p",
-      paramLabel = "P",
-      defaultValue = "1",
-      description = "Of the likeliest that make up P together. Default: all.")
-  private double topP;
-
-  @Option(
-      names = "--min-p",
-      paramLabel = "P",
-      description = "Of those with at least P times the largest probability. Default: all.")
-  private double minP;
-
-  @Option(
-      names = "--repeat-penalty",
-      paramLabel = "R",
-      defaultValue = "1",
-      description = "Divides the logits of tokens that occurred. Default: 1, off.")
-  private double repeatPenalty;
-
-  @Option(
-      names = "--seed",
-      paramLabel = "N",
-      description = "Of the random draws. Default: another each time.")
-  private Long seed;
-
-  @Option(
-      names = "--stop",
-      paramLabel = "TEXT",
-      description = "Ends the text; not printed. May be given several times.")
-  private List<String> stop = List.of();
+  @Mixin private SamplingFlags sampling;
 
   @Option(names = "--chat", hidden = true, description = "The prompt is a message of a chat.")
   private boolean chat;
@@ -108,39 +63,83 @@ final class Generate extends Verb {
   @Override
   void run() throws IOException {
     check();
-    long chosenSeed = seed != null ? seed : ThreadLocalRandom.current().nextLong(1L << 31);
-    GenerateOptions options =
-        GenerateOptions.builder()
-            .maxTokens(maxTokens)
-            .temperature(temperature)
-            .topK(topK)
-            .topP(topP)
-            .minP(minP)
-            .repeatPenalty(repeatPenalty)
-            .seed(chosenSeed)
-            .build();
+    GenerateOptions options = sampling.options();
     try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options())) {
-      int[] ids = promptIds(loaded.tokenizer());
-      TextOut text = loaded.tokenizer().map(t -> new TextOut(t, ids)).orElse(null);
-      GenerateResult result =
-          new Generator(loaded.graph())
-              .generate(new Request(ids, options, id -> show(text, id), console().cancel()));
-      if (text != null) {
-        text.finish();
+      List<int[]> prompts = prompts(loaded.tokenizer());
+      if (prompts.size() == 1 && options.n() == 1) {
+        one(loaded, prompts.getFirst(), options);
+      } else {
+        many(loaded, prompts, options);
       }
-      console().write(System.lineSeparator());
-      console()
-          .note(
-              "%d + %d tokens, prompt %.0f ms, %.0f tokens/s, %s (%s, %d threads)",
-              result.promptTokens(),
-              result.completionTokens(),
-              result.prefillMs(),
-              result.decodeTps(),
-              result.finishReason(),
-              loaded.engine().tier(),
-              loaded.engine().threads());
-      console().document(json(result, ids, text, chosenSeed));
     }
+  }
+
+  /** Prints the text as it comes; with --json one document. */
+  private void one(NanoModel loaded, int[] ids, GenerateOptions options) {
+    Generation generation = loaded.submit(request(ids, options));
+    generation
+        .pieces()
+        .forEachRemaining(p -> console().write(p.text() == null ? p.id() + " " : p.text()));
+    GenerateResult result = generation.result();
+    console().write(System.lineSeparator());
+    note(loaded, result.decodeTps(), result);
+    console().document(json(loaded, result, ids, options.seed()));
+  }
+
+  /**
+   * Answers all in one batch; prints them in the order of the prompts, each as soon as it can be.
+   */
+  private void many(NanoModel loaded, List<int[]> prompts, GenerateOptions options) {
+    long start = System.nanoTime();
+    List<List<Generation>> all =
+        prompts.stream().map(ids -> loaded.loop().submitAll(request(ids, options))).toList();
+    int tokens = 0;
+    for (int i = 0; i < all.size(); i++) {
+      for (int sample = 0; sample < all.get(i).size(); sample++) {
+        GenerateResult result = all.get(i).get(sample).result();
+        tokens += result.completionTokens();
+        print(loaded, result, i, sample);
+        if (console().json()) {
+          ObjectNode line = json(loaded, result, prompts.get(i), options.seed() + sample);
+          console().line(line.put("index", i).put("sample", sample));
+        }
+      }
+    }
+    double seconds = (System.nanoTime() - start) / 1e9;
+    console()
+        .note(
+            "%d prompts, %d new tokens, %.0f tokens/s (%s, %d threads)",
+            prompts.size(),
+            tokens,
+            tokens / seconds,
+            loaded.engine().tier(),
+            loaded.engine().threads());
+  }
+
+  private void print(NanoModel loaded, GenerateResult result, int index, int sample) {
+    String text =
+        result.text() != null
+            ? result.text()
+            : result.ids().stream().map(String::valueOf).collect(Collectors.joining(" "));
+    console().print("--- %d.%d", index, sample);
+    console().write(text + System.lineSeparator());
+  }
+
+  private Request request(int[] ids, GenerateOptions options) {
+    return new Request(ids, options, id -> true, console().cancel());
+  }
+
+  private void note(NanoModel loaded, double tps, GenerateResult result) {
+    console()
+        .note(
+            "%d + %d tokens, prompt %.0f ms, %.0f tokens/s, %s (%s, %d threads)",
+            result.promptTokens(),
+            result.completionTokens(),
+            result.prefillMs(),
+            tps,
+            result.finishReason(),
+            loaded.engine().tier(),
+            loaded.engine().threads());
   }
 
   private void check() {
@@ -157,55 +156,27 @@ final class Generate extends Verb {
     }
   }
 
-  private int[] promptIds(Optional<Tokenizer> tokenizer) throws IOException {
+  private List<int[]> prompts(Optional<Tokenizer> tokenizer) {
     if (inputIds != null) {
-      return inputIds.stream().mapToInt(Integer::intValue).toArray();
+      return List.of(inputIds.stream().mapToInt(Integer::intValue).toArray());
     }
-    Tokenizer t =
-        tokenizer.orElseThrow(() ->
-            new NanoModelException(
-                "Model '"
-                    + model.name()
-                    + "' has no tokenizer.json; give token ids with --input-ids"));
-    return t.encode(prompt != null ? prompt : Files.readString(promptFile));
+    TextData data =
+        prompt != null
+            ? TextData.ofTexts("--prompt", List.of(prompt), DataOptions.ALL)
+            : TextData.open(promptFile.toString(), DataOptions.ALL);
+    if (data.isText() && tokenizer.isEmpty()) {
+      throw new NanoModelException(
+          "Model '"
+              + model.name()
+              + "' has no tokenizer.json; give token ids with --input-ids, or rows of them in"
+              + " --prompt-file");
+    }
+    return data.rows(tokenizer, Integer.MAX_VALUE);
   }
 
-  /** The text so far, printed as far as it cannot be part of a stop string. */
-  private final class TextOut {
-    private final TokenStream stream;
-    private final StopScanner stops = new StopScanner(stop);
-    private final StringBuilder all = new StringBuilder();
-
-    TextOut(Tokenizer tokenizer, int[] prompt) {
-      stream = tokenizer.stream(true, prompt);
-    }
-
-    boolean add(int id) {
-      emit(stops.push(stream.add(id)));
-      return !stops.stopped();
-    }
-
-    void finish() {
-      emit(stops.push(stream.finish()) + stops.finish());
-    }
-
-    private void emit(String piece) {
-      all.append(piece);
-      console().write(piece);
-    }
-  }
-
-  private boolean show(TextOut text, int id) {
-    if (text != null) {
-      return text.add(id);
-    }
-    console().write(id + " ");
-    return true;
-  }
-
-  private ObjectNode json(GenerateResult result, int[] prompt, TextOut text, long chosenSeed) {
+  private ObjectNode json(NanoModel loaded, GenerateResult result, int[] prompt, long seed) {
     ObjectNode json = object();
-    json.put("text", text == null ? null : text.all.toString());
+    json.put("text", result.text());
     ArrayNode in = json.putArray("input_ids");
     for (int id : prompt) {
       in.add(id);
@@ -218,7 +189,19 @@ final class Generate extends Verb {
     json.put("prefill_ms", result.prefillMs());
     json.put("decode_ms", result.decodeMs());
     json.put("decode_tps", result.decodeTps());
-    json.put("seed", chosenSeed);
+    json.put("seed", seed);
+    if (!result.logprobs().isEmpty()) {
+      ArrayNode logprobs = json.putArray("logprobs");
+      for (TokenLogprobs of : result.logprobs()) {
+        ArrayNode top = token(loaded, logprobs.addObject(), of.id(), of.logprob()).putArray("top");
+        of.top().forEach(c -> token(loaded, top.addObject(), c.id(), c.logprob()));
+      }
+    }
     return json;
+  }
+
+  private static ObjectNode token(NanoModel loaded, ObjectNode to, int id, double logprob) {
+    String text = loaded.tokenizer().map(t -> t.decode(new int[] {id}, false)).orElse(null);
+    return to.put("id", id).put("token", text).put("logprob", logprob);
   }
 }
