@@ -75,6 +75,11 @@ final class ListFilters {
     return Values.elements(value, budget);
   }
 
+  /** As map and select see it: what is false has no elements, whatever it is. */
+  private List<Object> elementsOrNone(Object value) {
+    return Values.truth(value) ? elements(value) : List.of();
+  }
+
   private Object first(Object value) {
     if (value instanceof Lazy lazy) {
       return lazy.isEmpty() ? noItem("first") : lazy.first();
@@ -128,7 +133,7 @@ final class ListFilters {
 
   private Object map(Object value, Args args) {
     List<Object> out = new ArrayList<>();
-    List<Object> all = elements(value);
+    List<Object> all = elementsOrNone(value);
     if (args.positional().isEmpty()) {
       UnaryOperator<Object> key = attribute(args.require(0, "attribute"));
       Object otherwise = args.named().get("default");
@@ -162,7 +167,7 @@ final class ListFilters {
     }
     Args rest = new Args(positional.subList(Math.min(positional.size(), skip + 1), positional.size()), args.named());
     List<Object> out = new ArrayList<>();
-    for (Object item : elements(value)) {
+    for (Object item : elementsOrNone(value)) {
       budget.step();
       Object tested = key.apply(item);
       if ((test == null ? Values.truth(tested) : Tests.test(test, tested, rest, operators)) == keep) {

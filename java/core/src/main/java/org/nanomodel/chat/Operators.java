@@ -275,7 +275,7 @@ final class Operators {
       throw u.fault();
     }
     if (!(on instanceof String || on instanceof List<?>)) {
-      return new Undefined("a slice of " + Values.type(on));
+      throw Fault.of("%s has no slices", Values.type(on));
     }
     budget.work(on instanceof String s ? s.length() : ((List<?>) on).size());
     int[] points = on instanceof String s ? s.codePoints().toArray() : null;
