@@ -92,6 +92,19 @@ final class Console {
     }
   }
 
+  /** One of several documents of {@code --json}, in a line; nothing without. */
+  void documentLine(JsonNode node) {
+    if (json) {
+      out.println(node);
+      out.flush();
+    }
+  }
+
+  /** Does somebody sit in front of it? */
+  boolean terminal() {
+    return terminal;
+  }
+
   /** A remark to standard error; not with {@code -q}. */
   void note(String format, Object... values) {
     if (!quiet) {

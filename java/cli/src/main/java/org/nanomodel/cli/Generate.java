@@ -5,18 +5,18 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.ThreadLocalRandom;
 import org.nanomodel.AutoNanoModel;
 import org.nanomodel.NanoModel;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.chat.ChatMessage;
+import org.nanomodel.chat.ChatTemplate;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
 import org.nanomodel.generate.Generator;
 import org.nanomodel.generate.Request;
-import org.nanomodel.tokenizer.StopScanner;
-import org.nanomodel.tokenizer.TokenStream;
 import org.nanomodel.tokenizer.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -51,77 +51,30 @@ final class Generate extends Verb {
       description = "Or its token ids.")
   private List<Integer> inputIds;
 
-  @Option(
-      names = {"-n", "--max-tokens"},
-      paramLabel = "N",
-      defaultValue = "256",
-      description = "The most new tokens. Default: ${DEFAULT-VALUE}.")
-  private int maxTokens;
+  @Mixin private SamplingFlags sampling;
 
   @Option(
-      names = {"--temp", "--temperature"},
-      paramLabel = "T",
-      defaultValue = "0",
-      description = "0 = the likeliest token each time. Default: ${DEFAULT-VALUE}.")
-  private double temperature;
-
-  @Option(names = "--top-k", paramLabel = "K", description = "Of the K likeliest. Default: all.")
-  private int topK;
-
-  @Option(
-      names = "--top-p",
-      paramLabel = "P",
-      defaultValue = "1",
-      description = "Of the likeliest that make up P together. Default: all.")
-  private double topP;
-
-  @Option(
-      names = "--min-p",
-      paramLabel = "P",
-      description = "Of those with at least P times the largest probability. Default: all.")
-  private double minP;
-
-  @Option(
-      names = "--repeat-penalty",
-      paramLabel = "R",
-      defaultValue = "1",
-      description = "Divides the logits of tokens that occurred. Default: 1, off.")
-  private double repeatPenalty;
-
-  @Option(
-      names = "--seed",
-      paramLabel = "N",
-      description = "Of the random draws. Default: another each time.")
-  private Long seed;
-
-  @Option(
-      names = "--stop",
-      paramLabel = "TEXT",
-      description = "Ends the text; not printed. May be given several times.")
-  private List<String> stop = List.of();
-
-  @Option(names = "--chat", hidden = true, description = "The prompt is a message of a chat.")
+      names = "--chat",
+      description = "The prompt is a user's message; the model's chat template goes around it.")
   private boolean chat;
+
+  @Mixin private ChatFlags chatFlags;
 
   @Mixin private EngineFlags engine;
 
   @Override
   void run() throws IOException {
     check();
-    long chosenSeed = seed != null ? seed : ThreadLocalRandom.current().nextLong(1L << 31);
-    GenerateOptions options =
-        GenerateOptions.builder()
-            .maxTokens(maxTokens)
-            .temperature(temperature)
-            .topK(topK)
-            .topP(topP)
-            .minP(minP)
-            .repeatPenalty(repeatPenalty)
-            .seed(chosenSeed)
-            .build();
+    long chosenSeed = sampling.seed();
     try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options())) {
-      int[] ids = promptIds(loaded.tokenizer());
-      TextOut text = loaded.tokenizer().map(t -> new TextOut(t, ids)).orElse(null);
+      Prompt given = prompt(loaded.tokenizer());
+      int[] ids = given.ids();
+      GenerateOptions options = sampling.options(chosenSeed, given.ends());
+      TextOut text =
+          loaded
+              .tokenizer()
+              .map(t -> new TextOut(console(), t, ids, sampling.stop()))
+              .orElse(null);
       GenerateResult result =
           new Generator(loaded.graph())
               .generate(new Request(ids, options, id -> show(text, id), console().cancel()));
@@ -150,16 +103,23 @@ final class Generate extends Verb {
       throw new UsageException(
           "Give one of --prompt, --prompt-file, --input-ids; got " + (given == 0 ? "none" : given));
     }
-    if (chat) {
+    if (chat && inputIds != null) {
+      throw new UsageException("--chat needs a message in --prompt or --prompt-file, not ids");
+    }
+    if (!chat && chatFlags.given()) {
       throw new UsageException(
-          "--chat needs chat templates, which this version does not render; write the template into"
-              + " --prompt");
+          "--system, --chat-template-file and --chat-template-kwargs go with --chat");
     }
   }
 
-  private int[] promptIds(Optional<Tokenizer> tokenizer) throws IOException {
+  /**
+   * @param ends tokens that end the answer besides the model's own
+   */
+  private record Prompt(int[] ids, List<Integer> ends) {}
+
+  private Prompt prompt(Optional<Tokenizer> tokenizer) throws IOException {
     if (inputIds != null) {
-      return inputIds.stream().mapToInt(Integer::intValue).toArray();
+      return new Prompt(inputIds.stream().mapToInt(Integer::intValue).toArray(), List.of());
     }
     Tokenizer t =
         tokenizer.orElseThrow(() ->
@@ -167,32 +127,18 @@ final class Generate extends Verb {
                 "Model '"
                     + model.name()
                     + "' has no tokenizer.json; give token ids with --input-ids"));
-    return t.encode(prompt != null ? prompt : Files.readString(promptFile));
-  }
-
-  /** The text so far, printed as far as it cannot be part of a stop string. */
-  private final class TextOut {
-    private final TokenStream stream;
-    private final StopScanner stops = new StopScanner(stop);
-    private final StringBuilder all = new StringBuilder();
-
-    TextOut(Tokenizer tokenizer, int[] prompt) {
-      stream = tokenizer.stream(true, prompt);
+    String text = prompt != null ? prompt : Files.readString(promptFile);
+    if (!chat) {
+      return new Prompt(t.encode(text), List.of());
     }
-
-    boolean add(int id) {
-      emit(stops.push(stream.add(id)));
-      return !stops.stopped();
+    ChatTemplate template = chatFlags.template(t);
+    List<ChatMessage> messages = new ArrayList<>();
+    if (chatFlags.system() != null) {
+      messages.add(ChatMessage.system(chatFlags.system()));
     }
-
-    void finish() {
-      emit(stops.push(stream.finish()) + stops.finish());
-    }
-
-    private void emit(String piece) {
-      all.append(piece);
-      console().write(piece);
-    }
+    messages.add(ChatMessage.user(text));
+    return new Prompt(
+        template.encode(t, messages, chatFlags.options()), template.turnEnds(t));
   }
 
   private boolean show(TextOut text, int id) {
@@ -205,7 +151,7 @@ final class Generate extends Verb {
 
   private ObjectNode json(GenerateResult result, int[] prompt, TextOut text, long chosenSeed) {
     ObjectNode json = object();
-    json.put("text", text == null ? null : text.all.toString());
+    json.put("text", text == null ? null : text.text());
     ArrayNode in = json.putArray("input_ids");
     for (int id : prompt) {
       in.add(id);

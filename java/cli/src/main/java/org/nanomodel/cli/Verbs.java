@@ -11,7 +11,6 @@ final class Verbs {
       List.of(
           "compare",
           "bench",
-          "chat",
           "serve",
           "train",
           "data",

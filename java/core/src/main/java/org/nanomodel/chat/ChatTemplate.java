@@ -1,5 +1,6 @@
 package org.nanomodel.chat;
 
+import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,6 +27,11 @@ public final class ChatTemplate {
   /** A template that is at hand. */
   public static ChatTemplate of(String source) {
     return new ChatTemplate(Map.of("default", source), Map.of());
+  }
+
+  /** Another template for a model's tokenizer. */
+  public static ChatTemplate of(String source, Tokenizer tokenizer) {
+    return new ChatTemplate(Map.of("default", source), tokenizer.specialNames());
   }
 
   /**
@@ -64,6 +70,28 @@ public final class ChatTemplate {
     return guard.used()
         ? tokenizer.encode(guard.parts(rendered))
         : tokenizer.encode(rendered, false);
+  }
+
+  /**
+   * The special token that the template writes after an answer, if there is one: not every model
+   * names it among its end tokens.
+   */
+  public List<Integer> turnEnds(Tokenizer tokenizer) {
+    String answer = "answer";
+    List<ChatMessage> turn = List.of(ChatMessage.user("question"), ChatMessage.assistant(answer));
+    String rendered;
+    try {
+      rendered = render(turn, ChatOptions.WHOLE);
+    } catch (TemplateException e) {
+      return List.of(); // it wants messages of another kind
+    }
+    int at = rendered.lastIndexOf(answer);
+    String rest = at < 0 ? "" : rendered.substring(at + answer.length()).stripLeading();
+    return tokenizer.specialTokens().stream()
+        .filter(rest::startsWith)
+        .max(Comparator.comparingInt(String::length))
+        .map(token -> List.of(tokenizer.idOf(token).getAsInt()))
+        .orElse(List.of());
   }
 
   /** Of several, the one for tools where tools are given. */
