@@ -13,6 +13,11 @@ final class Operators {
     this.budget = budget;
   }
 
+  /** As it is printed. */
+  String str(Object value) {
+    return Printer.str(value, budget);
+  }
+
   Object unary(String operator, Object value) {
     return switch (operator) {
       case "not" -> !Values.truth(value);

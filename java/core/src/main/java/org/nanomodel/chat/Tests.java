@@ -84,8 +84,8 @@ final class Tests {
       case "callable" -> value instanceof Callable;
       case "odd", "even", "divisibleby" -> divides(name, value, args, operators);
       case "sameas" -> same(value, args.require(0, "other"));
-      case "lower" -> cased(value, false);
-      case "upper" -> cased(value, true);
+      case "lower" -> cased(operators.str(value), false);
+      case "upper" -> cased(operators.str(value), true);
       case "filter" -> Filters.known(Values.text(value));
       default -> known(Values.text(value));
     };
@@ -101,8 +101,7 @@ final class Tests {
     return a == b || a != null && !(a instanceof List<?> || a instanceof Map<?, ?>) && a.equals(b);
   }
 
-  private static boolean cased(Object value, boolean upper) {
-    String s = value instanceof String text ? text : "";
+  private static boolean cased(String s, boolean upper) {
     String up = s.toUpperCase(Locale.ROOT);
     String low = s.toLowerCase(Locale.ROOT);
     return !up.equals(low) && s.equals(upper ? up : low);
