@@ -117,6 +117,7 @@ final class Interpreter {
                 captured(() -> loop(loop, args.atMost(1).require(0, "iterable"), depth + 1, scope));
     Loop variable = new Loop(items, depth, recursion, budget);
     for (Object item : items) {
+      budget.step();
       variable.advance();
       Scope inner = new Scope(scope);
       inner.set("loop", variable);
@@ -131,6 +132,7 @@ final class Interpreter {
   private List<Object> filtered(Stmt.For loop, List<Object> items, Scope scope) {
     List<Object> kept = new ArrayList<>();
     for (Object item : items) {
+      budget.step();
       Scope inner = new Scope(scope);
       assign(loop.target(), item, inner);
       if (Values.truth(evaluator.eval(loop.condition(), inner))) {
