@@ -55,8 +55,7 @@ final class ChatFlags {
       var type = new TypeReference<Map<String, Object>>() {};
       return ChatOptions.ANSWER.withVariables(new ObjectMapper().readValue(variables, type));
     } catch (JsonProcessingException e) {
-      throw new UsageException(
-          "--chat-template-kwargs: expected a JSON object, got " + variables);
+      throw new UsageException("--chat-template-kwargs: expected a JSON object, got " + variables);
     }
   }
 }

@@ -25,7 +25,8 @@ final class ChatSession {
       /help         shows this
       /exit         ends the chat; so does the end of the input (Ctrl-D)
       A line that ends with \\ goes on with the next; // begins a line with /.
-      Ctrl-C stops the answer; at the prompt it ends the chat.""";
+      Ctrl-C stops the answer; at the prompt it ends the chat.\
+      """;
 
   private final Console console;
   private final NanoModel model;
@@ -139,8 +140,7 @@ final class ChatSession {
       console.note("(forgot the %d oldest messages: the context is full)", prompt.forgotten());
     }
     TextOut text = new TextOut(console, tokenizer, prompt.ids(), sampling.stop());
-    var request =
-        new Request(prompt.ids(), sampling.options(seed++, ends), text::add, cancel);
+    var request = new Request(prompt.ids(), sampling.options(seed++, ends), text::add, cancel);
     GenerateResult result = new Generator(model.graph()).generate(request);
     text.finish();
     console.write(System.lineSeparator());

@@ -71,10 +71,7 @@ final class Generate extends Verb {
       int[] ids = given.ids();
       GenerateOptions options = sampling.options(chosenSeed, given.ends());
       TextOut text =
-          loaded
-              .tokenizer()
-              .map(t -> new TextOut(console(), t, ids, sampling.stop()))
-              .orElse(null);
+          loaded.tokenizer().map(t -> new TextOut(console(), t, ids, sampling.stop())).orElse(null);
       GenerateResult result =
           new Generator(loaded.graph())
               .generate(new Request(ids, options, id -> show(text, id), console().cancel()));
@@ -137,8 +134,7 @@ final class Generate extends Verb {
       messages.add(ChatMessage.system(chatFlags.system()));
     }
     messages.add(ChatMessage.user(text));
-    return new Prompt(
-        template.encode(t, messages, chatFlags.options()), template.turnEnds(t));
+    return new Prompt(template.encode(t, messages, chatFlags.options()), template.turnEnds(t));
   }
 
   private boolean show(TextOut text, int id) {

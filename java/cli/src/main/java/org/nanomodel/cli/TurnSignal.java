@@ -77,7 +77,8 @@ final class TurnSignal implements AutoCloseable {
     }
     try {
       Class<?> handler = Class.forName("sun.misc.SignalHandler");
-      interrupt.getClass()
+      interrupt
+          .getClass()
           .getMethod("handle", interrupt.getClass(), handler)
           .invoke(null, interrupt, before);
     } catch (ReflectiveOperationException e) {

@@ -68,7 +68,15 @@ class ChatTest {
   void generateWithChatTakesTheTemplate() {
     Nanomodel run =
         Nanomodel.run(
-                "generate", "-m", Nanomodel.model(), "--chat", "-p", "a <|im_end|>", "-n", "2", "--json")
+                "generate",
+                "-m",
+                Nanomodel.model(),
+                "--chat",
+                "-p",
+                "a <|im_end|>",
+                "-n",
+                "2",
+                "--json")
             .succeeded();
     List<Integer> ids = new ArrayList<>();
     run.json().get("input_ids").forEach(id -> ids.add(id.asInt()));

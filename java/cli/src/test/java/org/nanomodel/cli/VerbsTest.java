@@ -47,7 +47,17 @@ class VerbsTest {
 
   @ParameterizedTest
   @ValueSource(
-      strings = {"generate", "chat", "eval", "quantize", "convert", "inspect", "logits", "demo", "doctor"})
+      strings = {
+        "generate",
+        "chat",
+        "eval",
+        "quantize",
+        "convert",
+        "inspect",
+        "logits",
+        "demo",
+        "doctor"
+      })
   void helpOfEveryVerbHasAnExample(String verb) {
     String help = Nanomodel.run(verb, "--help").succeeded().out();
     assertThat(help).contains("Example:").contains("nanomodel " + verb + " --").contains("--json");

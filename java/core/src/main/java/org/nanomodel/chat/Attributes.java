@@ -12,8 +12,7 @@ import java.util.Set;
  */
 final class Attributes {
   private static final Set<String> CHANGING_LISTS =
-      Set.of(
-          "append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort");
+      Set.of("append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort");
   private static final Set<String> OF_MAPS = Set.of("copy", "get", "items", "keys", "values");
   private static final Set<String> OF_LISTS = Set.of("copy", "count", "index");
   private static final Set<String> CHANGING_MAPS =
@@ -58,8 +57,7 @@ final class Attributes {
 
   private Callable method(Object on, String name) {
     return switch (on) {
-      case String s when TextMethods.known(name) ->
-          args -> TextMethods.call(name, s, args, budget);
+      case String s when TextMethods.known(name) -> args -> TextMethods.call(name, s, args, budget);
       case Map<?, ?> map when OF_MAPS.contains(name) -> args -> ofMap(name, map, args);
       case Map<?, ?> _ when CHANGING_MAPS.contains(name) -> refusal(name);
       case List<?> list when OF_LISTS.contains(name) -> args -> ofList(name, list, args);

@@ -55,12 +55,16 @@ final class Evaluator {
       case Expr.Item i -> attributes.item(eval(i.on(), scope), eval(i.key(), scope));
       case Expr.Slice s ->
           operators.slice(
-              eval(s.on(), scope), orNull(s.from(), scope), orNull(s.to(), scope), orNull(s.step(), scope));
+              eval(s.on(), scope),
+              orNull(s.from(), scope),
+              orNull(s.to(), scope),
+              orNull(s.step(), scope));
       case Expr.Call call -> call(call, scope, null);
       case Expr.Filter filter -> filter(filter, eval(filter.on(), scope), scope);
       case Expr.Test test ->
           test.negated()
-              != Tests.test(test.name(), eval(test.on(), scope), args(test.arguments(), scope), operators);
+              != Tests.test(
+                  test.name(), eval(test.on(), scope), args(test.arguments(), scope), operators);
       case Expr.Unary u -> operators.unary(u.operator(), eval(u.on(), scope));
       case Expr.Binary b ->
           operators.binary(b.operator(), eval(b.left(), scope), eval(b.right(), scope));

@@ -37,7 +37,9 @@ sealed interface Expr {
 
   record Binary(String operator, Expr left, Expr right, int line) implements Expr {}
 
-  /** {@code first op1 second op2 third ...}: all must hold; evaluated up to the first that fails. */
+  /**
+   * {@code first op1 second op2 third ...}: all must hold; evaluated up to the first that fails.
+   */
   record Compare(Expr first, List<String> operators, List<Expr> others, int line) implements Expr {}
 
   record And(Expr left, Expr right, int line) implements Expr {}

@@ -67,7 +67,8 @@ final class Filters {
       case "length", "count" -> Values.length(value);
       case "tojson" -> JsonText.of(value, args, budget);
       case "attr" -> attributes.get(value, args.text(0, "name"));
-      case "abs" -> Values.number(value) < 0 ? operators.unary("-", value) : operators.unary("+", value);
+      case "abs" ->
+          Values.number(value) < 0 ? operators.unary("-", value) : operators.unary("+", value);
       case "int" -> integer(value, args);
       case "float" -> floating(value, args);
       case "round" -> round(value, args);
@@ -91,7 +92,12 @@ final class Filters {
               budget);
       case "title" -> title(s);
       case "indent" -> indent(s, args);
-      case "center" -> TextMethods.call("center", s, new Args(List.of((long) args.integer(0, "width", 80)), Map.of()), budget);
+      case "center" ->
+          TextMethods.call(
+              "center",
+              s,
+              new Args(List.of((long) args.integer(0, "width", 80)), Map.of()),
+              budget);
       case "wordcount" -> wordCount(s);
       case "format" ->
           Formats.percent(
@@ -132,7 +138,8 @@ final class Filters {
       if (gap) {
         out.appendCodePoint(c);
       } else {
-        out.append(begins ? Chars.of(c).toUpperCase(Locale.ROOT) : Chars.of(c).toLowerCase(Locale.ROOT));
+        out.append(
+            begins ? Chars.of(c).toUpperCase(Locale.ROOT) : Chars.of(c).toLowerCase(Locale.ROOT));
       }
       begins = gap;
     }
@@ -141,13 +148,18 @@ final class Filters {
 
   private String indent(String s, Args args) {
     Object width = args.atMost(3).get(0, "width", 4L);
-    String pad = width instanceof String text ? text : " ".repeat(Math.clamp(Values.integer(width), 0, 1000));
+    String pad =
+        width instanceof String text
+            ? text
+            : " ".repeat(Math.clamp(Values.integer(width), 0, 1000));
     boolean blank = args.flag(2, "blank", false);
     StringBuilder out = new StringBuilder(args.flag(1, "first", false) ? pad : "");
     List<String> lines = Splitting.lines(s + "\n", false);
     for (int i = 0; i < lines.size(); i++) {
       String line = lines.get(i);
-      out.append(i == 0 ? "" : "\n").append(i > 0 && (blank || !line.isEmpty()) ? pad : "").append(line);
+      out.append(i == 0 ? "" : "\n")
+          .append(i > 0 && (blank || !line.isEmpty()) ? pad : "")
+          .append(line);
       budget.work(pad.length() + line.length());
     }
     budget.text(out.length());
@@ -172,7 +184,9 @@ final class Filters {
       return Long.parseLong(digits.replace("_", ""), Math.clamp(base, 2, 36));
     } catch (NumberFormatException e) {
       Object number = parseDouble(digits, null);
-      return number == null || !Double.isFinite((Double) number) ? otherwise : ((Double) number).longValue();
+      return number == null || !Double.isFinite((Double) number)
+          ? otherwise
+          : ((Double) number).longValue();
     }
   }
 

@@ -9,13 +9,15 @@ import java.util.regex.Pattern;
 /** {@code "%s" % value} and {@code "{}".format(value)}, as far as templates use them. */
 final class Formats {
   private static final Pattern PERCENT =
-      Pattern.compile("%(?:\\((\\w{1,40})\\))?([-+0 ]{0,3})(\\d{0,3})(?:\\.(\\d{1,2}))?([sdifrxX%])");
+      Pattern.compile(
+          "%(?:\\((\\w{1,40})\\))?([-+0 ]{0,3})(\\d{0,3})(?:\\.(\\d{1,2}))?([sdifrxX%])");
   private static final Pattern BRACES = Pattern.compile("\\{\\{|\\}\\}|\\{(\\w{0,40})\\}");
 
   private Formats() {}
 
   static String percent(String format, Object values, Budget budget) {
-    List<?> list = values instanceof Tuple tuple ? tuple : List.of(values == null ? "None" : values);
+    List<?> list =
+        values instanceof Tuple tuple ? tuple : List.of(values == null ? "None" : values);
     Matcher matcher = PERCENT.matcher(format);
     StringBuilder out = new StringBuilder();
     int next = 0;

@@ -13,22 +13,29 @@ final class Globals {
   private Globals() {}
 
   static void define(Scope scope, Budget budget, LocalDateTime now) {
-    scope.set("raise_exception", (Callable) args -> {
-      throw new Refusal(Printer.str(args.require(0, "message"), budget));
-    });
+    scope.set(
+        "raise_exception",
+        (Callable)
+            args -> {
+              throw new Refusal(Printer.str(args.require(0, "message"), budget));
+            });
     scope.set("strftime_now", (Callable) args -> strftime(args.text(0, "format"), now, budget));
     scope.set("range", (Callable) args -> range(args.atMost(3)));
     scope.set("namespace", (Callable) args -> namespace(args));
     scope.set("dict", (Callable) args -> map(args));
-    scope.set("joiner", (Callable) args -> {
-      boolean[] used = {false};
-      String separator = args.text(0, "sep", ", ");
-      return (Callable) _ -> {
-        boolean first = !used[0];
-        used[0] = true;
-        return first ? "" : separator;
-      };
-    });
+    scope.set(
+        "joiner",
+        (Callable)
+            args -> {
+              boolean[] used = {false};
+              String separator = args.text(0, "sep", ", ");
+              return (Callable)
+                  _ -> {
+                    boolean first = !used[0];
+                    used[0] = true;
+                    return first ? "" : separator;
+                  };
+            });
   }
 
   /** A template refuses what it was given, by raise_exception. */

@@ -88,7 +88,10 @@ final class Interpreter {
   }
 
   private void print(String text) {
-    budget.text((long) out.length() + text.length() > Budget.MAX_TEXT ? Budget.MAX_TEXT + 1L : text.length());
+    budget.text(
+        (long) out.length() + text.length() > Budget.MAX_TEXT
+            ? Budget.MAX_TEXT + 1L
+            : text.length());
     out.append(text);
   }
 

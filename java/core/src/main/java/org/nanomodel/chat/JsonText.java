@@ -80,7 +80,9 @@ final class JsonText {
   }
 
   private static String number(double d) {
-    return Double.isNaN(d) ? "NaN" : Double.isInfinite(d) ? d > 0 ? "Infinity" : "-Infinity" : Printer.number(d);
+    return Double.isNaN(d)
+        ? "NaN"
+        : Double.isInfinite(d) ? d > 0 ? "Infinity" : "-Infinity" : Printer.number(d);
   }
 
   private void list(List<?> list) {
@@ -96,8 +98,7 @@ final class JsonText {
     open('{');
     List<? extends Map.Entry<?, ?>> entries = List.copyOf(map.entrySet());
     if (sorted) {
-      Comparator<Map.Entry<?, ?>> order =
-          (a, b) -> Values.compare(a.getKey(), b.getKey(), budget);
+      Comparator<Map.Entry<?, ?>> order = (a, b) -> Values.compare(a.getKey(), b.getKey(), budget);
       entries = entries.stream().sorted(order).toList();
     }
     for (int i = 0; i < entries.size(); i++) {

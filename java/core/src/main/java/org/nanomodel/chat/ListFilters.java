@@ -165,12 +165,16 @@ final class ListFilters {
     if (test != null && !Tests.known(test)) {
       throw Fault.of("there is no test '%s'", test);
     }
-    Args rest = new Args(positional.subList(Math.min(positional.size(), skip + 1), positional.size()), args.named());
+    Args rest =
+        new Args(
+            positional.subList(Math.min(positional.size(), skip + 1), positional.size()),
+            args.named());
     List<Object> out = new ArrayList<>();
     for (Object item : elementsOrNone(value)) {
       budget.step();
       Object tested = key.apply(item);
-      if ((test == null ? Values.truth(tested) : Tests.test(test, tested, rest, operators)) == keep) {
+      if ((test == null ? Values.truth(tested) : Tests.test(test, tested, rest, operators))
+          == keep) {
         out.add(item);
       }
     }
@@ -189,7 +193,10 @@ final class ListFilters {
     return item -> {
       Object value = item;
       for (String name : names) {
-        boolean place = !name.isEmpty() && name.length() < 10 && name.chars().allMatch(c -> c >= '0' && c <= '9');
+        boolean place =
+            !name.isEmpty()
+                && name.length() < 10
+                && name.chars().allMatch(c -> c >= '0' && c <= '9');
         value = attributes.item(value, place ? (Object) Long.parseLong(name) : name);
       }
       return value;
@@ -251,7 +258,8 @@ final class ListFilters {
   }
 
   private Object unique(Object value, Args args) {
-    UnaryOperator<Object> key = sortKey(args.get(1, "attribute", null), args.flag(0, "case_sensitive", false));
+    UnaryOperator<Object> key =
+        sortKey(args.get(1, "attribute", null), args.flag(0, "case_sensitive", false));
     Map<Object, Object> seen = new LinkedHashMap<>();
     for (Object item : elements(value)) {
       seen.putIfAbsent(Operators.key(key.apply(item)), item);
@@ -264,7 +272,8 @@ final class ListFilters {
     List<Object> all = elements(value);
     List<Object> out = new ArrayList<>();
     for (int i = 0; i < all.size(); i += size) {
-      List<Object> part = new ArrayList<>(all.subList(i, (int) Math.min(all.size(), (long) i + size)));
+      List<Object> part =
+          new ArrayList<>(all.subList(i, (int) Math.min(all.size(), (long) i + size)));
       Object fill = args.get(1, "fill_with", null);
       if (fill != null) {
         budget.work(8L * size);

@@ -45,7 +45,9 @@ final class Literals {
       return i + 1 + digits;
     }
     int octal = 0;
-    while (octal < 3 && i + octal < source.length() && "01234567".indexOf(source.charAt(i + octal)) >= 0) {
+    while (octal < 3
+        && i + octal < source.length()
+        && "01234567".indexOf(source.charAt(i + octal)) >= 0) {
       octal++;
     }
     if (octal > 0) {
@@ -71,7 +73,9 @@ final class Literals {
   static Literal number(String source, int start, int line) {
     int end = digits(source, start);
     boolean whole = true;
-    if (end + 1 < source.length() && source.charAt(end) == '.' && Chars.isDigit(source.charAt(end + 1))) {
+    if (end + 1 < source.length()
+        && source.charAt(end) == '.'
+        && Chars.isDigit(source.charAt(end + 1))) {
       whole = false;
       end = digits(source, end + 1);
     }
@@ -87,7 +91,8 @@ final class Literals {
     }
     String text = source.substring(start, end).replace("_", "");
     try {
-      return new Literal(whole ? (Object) Long.parseLong(text) : (Object) Double.parseDouble(text), end);
+      return new Literal(
+          whole ? (Object) Long.parseLong(text) : (Object) Double.parseDouble(text), end);
     } catch (NumberFormatException e) {
       throw new TemplateException("the number is too large", line);
     }

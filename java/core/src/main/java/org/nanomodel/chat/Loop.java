@@ -50,14 +50,22 @@ final class Loop implements Callable {
       case "length" -> (long) items.size();
       case "depth" -> depth + 1L;
       case "depth0" -> (long) depth;
-      case "previtem" -> index > 0 ? items.get(index - 1) : new Undefined("there is no previous item, so loop.previtem");
-      case "nextitem" -> index + 1 < items.size() ? items.get(index + 1) : new Undefined("there is no next item, so loop.nextitem");
-      case "cycle" -> (Callable) args -> {
-        if (args.positional().isEmpty()) {
-          throw new Fault("loop.cycle needs something to cycle through");
-        }
-        return args.positional().get(index % args.positional().size());
-      };
+      case "previtem" ->
+          index > 0
+              ? items.get(index - 1)
+              : new Undefined("there is no previous item, so loop.previtem");
+      case "nextitem" ->
+          index + 1 < items.size()
+              ? items.get(index + 1)
+              : new Undefined("there is no next item, so loop.nextitem");
+      case "cycle" ->
+          (Callable)
+              args -> {
+                if (args.positional().isEmpty()) {
+                  throw new Fault("loop.cycle needs something to cycle through");
+                }
+                return args.positional().get(index % args.positional().size());
+              };
       case "changed" -> (Callable) this::changed;
       default -> new Undefined("loop." + name);
     };

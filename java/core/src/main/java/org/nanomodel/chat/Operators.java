@@ -111,8 +111,7 @@ final class Operators {
 
   private Object arithmetic(String operator, Object left, Object right) {
     if (!Values.isNumber(left) || !Values.isNumber(right)) {
-      throw Fault.of(
-          "cannot compute %s %s %s", Values.type(left), operator, Values.type(right));
+      throw Fault.of("cannot compute %s %s %s", Values.type(left), operator, Values.type(right));
     }
     if (isWhole(left) && isWhole(right)) {
       return whole(operator, asLong(left), asLong(right));
@@ -270,7 +269,8 @@ final class Operators {
       }
       case null, default -> {}
     }
-    String what = key instanceof String name ? "'" + name + "'" : "[" + Printer.repr(key, budget) + "]";
+    String what =
+        key instanceof String name ? "'" + name + "'" : "[" + Printer.repr(key, budget) + "]";
     return new Undefined(what + " of " + Values.type(on));
   }
 

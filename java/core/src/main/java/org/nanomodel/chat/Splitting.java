@@ -41,7 +41,8 @@ final class Splitting {
       check(separator);
       budget.search(s.length(), separator.length());
       int to = s.length();
-      for (int at; parts.size() < most && (at = s.lastIndexOf(separator, to - separator.length())) >= 0; ) {
+      for (int at;
+          parts.size() < most && (at = s.lastIndexOf(separator, to - separator.length())) >= 0; ) {
         parts.add(s.substring(at + separator.length(), to));
         budget.work(64);
         to = at;

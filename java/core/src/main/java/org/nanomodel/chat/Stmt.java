@@ -39,8 +39,8 @@ sealed interface Stmt {
   /**
    * A macro.
    *
-   * @param more whether it takes more arguments than its parameters: whether its body names
-   *     varargs or kwargs
+   * @param more whether it takes more arguments than its parameters: whether its body names varargs
+   *     or kwargs
    */
   record Macro(
       String name,
@@ -54,8 +54,7 @@ sealed interface Stmt {
   /** Calls a macro, which may call the body as {@code caller()}. */
   record CallBlock(Expr.Call call, Macro caller, int line) implements Stmt {}
 
-  record With(List<Target> targets, List<Expr> values, List<Stmt> body, int line)
-      implements Stmt {}
+  record With(List<Target> targets, List<Expr> values, List<Stmt> body, int line) implements Stmt {}
 
   /** Marks what the assistant wrote, for training; renders its body. */
   record Generation(List<Stmt> body, int line) implements Stmt {}

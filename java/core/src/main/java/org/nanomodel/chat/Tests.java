@@ -71,7 +71,11 @@ final class Tests {
       case "boolean" -> value instanceof Boolean;
       case "string" -> value instanceof String;
       case "mapping" -> value instanceof Map<?, ?>;
-      case "sequence" -> value instanceof String || value instanceof List<?> || value instanceof Map<?, ?> || value instanceof Undefined;
+      case "sequence" ->
+          value instanceof String
+              || value instanceof List<?>
+              || value instanceof Map<?, ?>
+              || value instanceof Undefined;
       case "iterable" ->
           value instanceof String
               || value instanceof List<?>

@@ -64,12 +64,14 @@ final class TextMethods {
       case "rstrip" -> strip(s, args.atMost(1).text(0, "chars", null), false, true);
       case "split" -> Splitting.split(s, args, budget);
       case "rsplit" -> Splitting.rsplit(s, args, budget);
-      case "splitlines" -> new ArrayList<Object>(Splitting.lines(s, args.flag(0, "keepends", false)));
+      case "splitlines" ->
+          new ArrayList<Object>(Splitting.lines(s, args.flag(0, "keepends", false)));
       case "partition" -> Splitting.partition(s, args.text(0, "sep"), false, budget);
       case "rpartition" -> Splitting.partition(s, args.text(0, "sep"), true, budget);
       case "join" -> join(s, Values.elements(args.require(0, "iterable"), budget), budget);
       case "replace" ->
-          replace(s, args.text(0, "old"), args.text(1, "new"), args.integer(2, "count", -1), budget);
+          replace(
+              s, args.text(0, "old"), args.text(1, "new"), args.integer(2, "count", -1), budget);
       case "startswith", "endswith" -> edge(s, args, name.equals("startswith"));
       case "removeprefix" -> {
         String prefix = args.text(0, "prefix");
@@ -96,7 +98,10 @@ final class TextMethods {
         StringBuilder out = new StringBuilder();
         s.codePoints()
             .mapToObj(Chars::of)
-            .map(c -> c.equals(c.toUpperCase(Locale.ROOT)) ? c.toLowerCase(Locale.ROOT) : c.toUpperCase(Locale.ROOT))
+            .map(c ->
+                c.equals(c.toUpperCase(Locale.ROOT))
+                    ? c.toLowerCase(Locale.ROOT)
+                    : c.toUpperCase(Locale.ROOT))
             .forEach(out::append);
         yield out.toString();
       }
@@ -109,7 +114,8 @@ final class TextMethods {
       return s;
     }
     int first = s.offsetByCodePoints(0, 1);
-    return Chars.of(Character.toTitleCase(s.codePointAt(0))) + s.substring(first).toLowerCase(Locale.ROOT);
+    return Chars.of(Character.toTitleCase(s.codePointAt(0)))
+        + s.substring(first).toLowerCase(Locale.ROOT);
   }
 
   /** A capital after everything that is no letter. */
@@ -230,7 +236,10 @@ final class TextMethods {
           default -> missing;
         };
     int sign = name.equals("zfill") && (s.startsWith("-") || s.startsWith("+")) ? 1 : 0;
-    return s.substring(0, sign) + fill.repeat(left) + s.substring(sign) + fill.repeat(missing - left);
+    return s.substring(0, sign)
+        + fill.repeat(left)
+        + s.substring(sign)
+        + fill.repeat(missing - left);
   }
 
   private static boolean is(String name, String s) {
@@ -240,7 +249,8 @@ final class TextMethods {
       case "isalpha" -> all(s, Character::isLetter, false);
       case "isalnum" -> all(s, Character::isLetterOrDigit, false);
       case "isdigit", "isdecimal", "isnumeric" -> all(s, Character::isDigit, false);
-      case "isupper" -> s.equals(s.toUpperCase(Locale.ROOT)) && !s.equals(s.toLowerCase(Locale.ROOT));
+      case "isupper" ->
+          s.equals(s.toUpperCase(Locale.ROOT)) && !s.equals(s.toLowerCase(Locale.ROOT));
       default -> s.equals(s.toLowerCase(Locale.ROOT)) && !s.equals(s.toUpperCase(Locale.ROOT));
     };
   }

@@ -158,16 +158,16 @@ final class Values {
       return true;
     }
     if (isNumber(a) && isNumber(b)) {
-      return a instanceof Long x && b instanceof Long y
-          ? x.equals(y)
-          : number(a) == number(b);
+      return a instanceof Long x && b instanceof Long y ? x.equals(y) : number(a) == number(b);
     }
     budget.enter();
     try {
       return switch (a) {
         case String s -> b instanceof String t && sameText(s, t, budget);
         case List<?> s ->
-            b instanceof List<?> t && a instanceof Tuple == b instanceof Tuple && same(s, t, budget);
+            b instanceof List<?> t
+                && a instanceof Tuple == b instanceof Tuple
+                && same(s, t, budget);
         case Map<?, ?> s -> b instanceof Map<?, ?> t && same(s, t, budget);
         case Undefined _ -> b instanceof Undefined;
         case BigInteger i -> i.equals(b);
@@ -224,7 +224,9 @@ final class Values {
       budget.work(Math.min(s.length(), t.length()));
       return compareText(s, t);
     }
-    if (a instanceof List<?> s && b instanceof List<?> t && a instanceof Tuple == b instanceof Tuple) {
+    if (a instanceof List<?> s
+        && b instanceof List<?> t
+        && a instanceof Tuple == b instanceof Tuple) {
       budget.enter();
       budget.work(Math.min(s.size(), t.size()));
       for (int i = 0; i < Math.min(s.size(), t.size()); i++) {

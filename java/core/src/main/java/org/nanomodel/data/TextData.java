@@ -57,8 +57,7 @@ public final class TextData {
   }
 
   /** Chats that are at hand; the model's chat template makes texts of them. */
-  public static TextData ofChats(
-      String name, List<List<ChatMessage>> chats, DataOptions options) {
+  public static TextData ofChats(String name, List<List<ChatMessage>> chats, DataOptions options) {
     return new TextData(name, null, List.copyOf(chats), null, options);
   }
 

@@ -107,8 +107,7 @@ class ChatTemplateTest {
               "user",
               "content",
               List.of(Map.of("text", "a<|im_"), Map.of("text", "end|>b")));
-      int[] ids =
-          template.encode(tokenizer, List.of(new ChatMessage(fields)), ChatOptions.WHOLE);
+      int[] ids = template.encode(tokenizer, List.of(new ChatMessage(fields)), ChatOptions.WHOLE);
       assertThat(count(ids, 2047)).isEqualTo(1);
       assertThat(tokenizer.decode(ids, false)).isEqualTo("<|im_start|>a<|im_end|>b<|im_end|>");
     }
@@ -135,7 +134,8 @@ class ChatTemplateTest {
     try (Tokenizer tokenizer = bundled()) {
       // Length, beginning and end do not change by the guarding.
       ChatTemplate template =
-          ChatTemplate.of("{{ messages[0].content|length }}{{ messages[0].content.endswith('|>') }}");
+          ChatTemplate.of(
+              "{{ messages[0].content|length }}{{ messages[0].content.endswith('|>') }}");
       List<ChatMessage> chat = List.of(ChatMessage.user("a<|im_end|>"));
       String seen = tokenizer.decode(template.encode(tokenizer, chat, ChatOptions.WHOLE), false);
       assertThat(seen).isEqualTo("11True");
