@@ -423,6 +423,26 @@ typedef struct nm_nll_args {
 } nm_nll_args;
 NM_API int32_t nm_nll(nm_engine *engine, const nm_nll_args *args);
 
+/*
+ * Kullback-Leibler divergence in nats, row by row: kl[row] = sum of p (log p - log q), p = softmax(reference[row]),
+ * q = softmax(logits[row]); never below 0, summed in float64. Log probabilities serve as logits. The largest element of
+ * each (the smallest id among equals) is the token that a greedy choice takes.
+ */
+typedef struct nm_kl_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  int64_t rows, vocab;
+  const float *reference;
+  int64_t reference_stride;
+  const float *logits;
+  int64_t logits_stride;
+  double *kl;             /* [rows] */
+  int32_t *top_reference; /* [rows] id of the largest reference logit, or NULL */
+  int32_t *top;           /* [rows] id of the largest logit, or NULL */
+  const int32_t *cancel;
+} nm_kl_args;
+NM_API int32_t nm_kl(nm_engine *engine, const nm_kl_args *args);
+
 /* ---------- quantizing and checkpoint layouts ---------- */
 
 /* Canonical integer weights, see nm_weight; the same arrays, writable. */

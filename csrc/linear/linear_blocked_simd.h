@@ -26,14 +26,22 @@ void arrange(const LinearJob& job, int64_t b, int64_t tile, float* arranged) {
   const float* x = job.x + row * job.x_stride;
   float* to = arranged + job.m * block.begin + row * width;
   switch (least(left, kTileRows)) {
-    case 1: return arrange_tile<1>(job.image, block, x, job.x_stride, to);
-    case 2: return arrange_tile<2>(job.image, block, x, job.x_stride, to);
-    case 3: return arrange_tile<3>(job.image, block, x, job.x_stride, to);
-    case 4: return arrange_tile<4>(job.image, block, x, job.x_stride, to);
-    case 5: return arrange_tile<5>(job.image, block, x, job.x_stride, to);
-    case 6: return arrange_tile<6>(job.image, block, x, job.x_stride, to);
-    case 7: return arrange_tile<7>(job.image, block, x, job.x_stride, to);
-    default: return arrange_tile<8>(job.image, block, x, job.x_stride, to);
+    case 1:
+      return arrange_tile<1>(job.image, block, x, job.x_stride, to);
+    case 2:
+      return arrange_tile<2>(job.image, block, x, job.x_stride, to);
+    case 3:
+      return arrange_tile<3>(job.image, block, x, job.x_stride, to);
+    case 4:
+      return arrange_tile<4>(job.image, block, x, job.x_stride, to);
+    case 5:
+      return arrange_tile<5>(job.image, block, x, job.x_stride, to);
+    case 6:
+      return arrange_tile<6>(job.image, block, x, job.x_stride, to);
+    case 7:
+      return arrange_tile<7>(job.image, block, x, job.x_stride, to);
+    default:
+      return arrange_tile<8>(job.image, block, x, job.x_stride, to);
   }
 }
 
@@ -80,14 +88,22 @@ void multiply(Tile t, int64_t rows) {
     t.total += kTileRows * 2 * Vec::N;
   }
   switch (rows) {
-    case 1: return multiply_tile<W, 1>(t);
-    case 2: return multiply_tile<W, 2>(t);
-    case 3: return multiply_tile<W, 3>(t);
-    case 4: return multiply_tile<W, 4>(t);
-    case 5: return multiply_tile<W, 5>(t);
-    case 6: return multiply_tile<W, 6>(t);
-    case 7: return multiply_tile<W, 7>(t);
-    default: return;
+    case 1:
+      return multiply_tile<W, 1>(t);
+    case 2:
+      return multiply_tile<W, 2>(t);
+    case 3:
+      return multiply_tile<W, 3>(t);
+    case 4:
+      return multiply_tile<W, 4>(t);
+    case 5:
+      return multiply_tile<W, 5>(t);
+    case 6:
+      return multiply_tile<W, 6>(t);
+    case 7:
+      return multiply_tile<W, 7>(t);
+    default:
+      return;
   }
 }
 

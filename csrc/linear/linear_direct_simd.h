@@ -18,7 +18,9 @@ constexpr int64_t kGroupsAhead = 4;
 
 /** Rows of the largest tile; codes need registers of their own. */
 template <class W>
-constexpr int kDirectRows = Vec::N == 16 ? 8 : W::kInteger ? 4 : 6;
+constexpr int kDirectRows = Vec::N == 16  ? 8
+                            : W::kInteger ? 4
+                                          : 6;
 
 /** sum[r][s] += x[r] * (the next column of line s). */
 template <class W, bool kOdd, int kRows, int kWide>
@@ -127,20 +129,28 @@ void direct_rows(const LinearJob& job, int64_t row, int64_t begin, int64_t end) 
 template <class W>
 void direct_group(const LinearJob& job, int64_t row, int64_t rows, int64_t begin, int64_t end) {
   switch (rows) {
-    case 1: return direct_rows<W, 1>(job, row, begin, end);
-    case 2: return direct_rows<W, 2>(job, row, begin, end);
-    case 3: return direct_rows<W, 3>(job, row, begin, end);
-    case 4: return direct_rows<W, 4>(job, row, begin, end);
-    default: break;
+    case 1:
+      return direct_rows<W, 1>(job, row, begin, end);
+    case 2:
+      return direct_rows<W, 2>(job, row, begin, end);
+    case 3:
+      return direct_rows<W, 3>(job, row, begin, end);
+    case 4:
+      return direct_rows<W, 4>(job, row, begin, end);
+    default:
+      break;
   }
-  if constexpr (kDirectRows<W> > 4) {
+  if constexpr (kDirectRows < W >> 4) {
     switch (rows) {
-      case 5: return direct_rows<W, 5>(job, row, begin, end);
-      case 6: return direct_rows<W, 6>(job, row, begin, end);
-      default: break;
+      case 5:
+        return direct_rows<W, 5>(job, row, begin, end);
+      case 6:
+        return direct_rows<W, 6>(job, row, begin, end);
+      default:
+        break;
     }
   }
-  if constexpr (kDirectRows<W> > 6) {
+  if constexpr (kDirectRows < W >> 6) {
     if (rows == 7)
       direct_rows<W, 7>(job, row, begin, end);
     else

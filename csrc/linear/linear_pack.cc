@@ -31,8 +31,7 @@ void check_weight(const nm_weight& w) {
   check_range("n", w.n, 1, kMaxBytes);
   check_range("k", w.k, 1, INT32_MAX - kMaxBlock);
   if (w.n > kMaxBytes / 64 / w.k)
-    fail(NM_ERR_ARGUMENT, "n: %lld x %lld elements overflow", static_cast<long long>(w.n),
-         static_cast<long long>(w.k));
+    fail(NM_ERR_ARGUMENT, "n: %lld x %lld elements overflow", static_cast<long long>(w.n), static_cast<long long>(w.k));
   if (w.bits == 0) {
     if (w.type != NM_F32 && w.type != NM_F16 && w.type != NM_BF16)
       fail(NM_ERR_ARGUMENT, "type: got %d, expected 0 (f32), 1 (f16) or 2 (bf16)", w.type);

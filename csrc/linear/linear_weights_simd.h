@@ -70,8 +70,8 @@ struct Lanes {
   template <int kMask, int kHigh>
   Vec field() const {
     constexpr int kAndOr = 0xEA;  // (a & b) | c
-    return {_mm512_castsi512_ps(
-        _mm512_ternarylogic_epi32(v, _mm512_set1_epi32(kMask), _mm512_set1_epi32(kHigh), kAndOr))};
+    return {
+        _mm512_castsi512_ps(_mm512_ternarylogic_epi32(v, _mm512_set1_epi32(kMask), _mm512_set1_epi32(kHigh), kAndOr))};
   }
 };
 #else
@@ -84,8 +84,8 @@ struct Lanes {
   }
   template <int kMask, int kHigh>
   Vec field() const {
-    return {_mm256_castsi256_ps(
-        _mm256_or_si256(_mm256_and_si256(v, _mm256_set1_epi32(kMask)), _mm256_set1_epi32(kHigh)))};
+    return {
+        _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(v, _mm256_set1_epi32(kMask)), _mm256_set1_epi32(kHigh)))};
   }
 };
 #endif

@@ -40,9 +40,18 @@ int64_t above(const float* x, int64_t begin, int64_t end, float threshold, int32
   return count;
 }
 
+double divergence(const float* x, Normalizer p, const float* y, Normalizer q, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; i++) {
+    const double lp = x[i] - p.largest - p.log_sum, lq = y[i] - q.largest - q.log_sum;
+    if (std::exp(lp) > 0) sum += std::exp(lp) * (lp - lq);
+  }
+  return sum > 0 ? sum : 0;  // rounding may leave less
+}
+
 }  // namespace
 
-const SamplingKernels sampling = {softmax, largest, sum_exp, above};
+const SamplingKernels sampling = {softmax, largest, sum_exp, above, divergence};
 
 }  // namespace ref
 }  // namespace nm

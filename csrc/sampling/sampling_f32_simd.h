@@ -107,9 +107,62 @@ int64_t above(const float* x, int64_t begin, int64_t end, float threshold, int32
   return count;
 }
 
+/** e^-d - 1 + d for |d| < 1/2, by its series: what it leaves is below 5e-8 of the sum. */
+Vec excess(Vec d) {
+  Vec s = Vec::all(-1.0f / 362880);
+  s = Vec::fma(s, d, Vec::all(1.0f / 40320));
+  s = Vec::fma(s, d, Vec::all(-1.0f / 5040));
+  s = Vec::fma(s, d, Vec::all(1.0f / 720));
+  s = Vec::fma(s, d, Vec::all(-1.0f / 120));
+  s = Vec::fma(s, d, Vec::all(1.0f / 24));
+  s = Vec::fma(s, d, Vec::all(-1.0f / 6));
+  s = Vec::fma(s, d, Vec::all(0.5f));
+  return d * d * s;
+}
+
+/**
+ * With d = log p - log q, KL = sum of p d = sum of p (d + e^-d - 1), since p e^-d = q and both p and q sum up to 1. No
+ * term of the second form is negative, and an error in the normalizers counts by its square: so float32 terms keep the
+ * divergence of two nearly equal rows, which the first form would lose. p and q are relative to the largest of each; the
+ * part of the sum that is q has its own scale.
+ */
+double divergence(const float* x, Normalizer p, const float* y, Normalizer q, int64_t n) {
+  const Vec offset = Vec::all(static_cast<float>((p.largest + p.log_sum) - (q.largest + q.log_sum)));
+  const Vec px = Vec::all(static_cast<float>(p.largest)), qy = Vec::all(static_cast<float>(q.largest));
+  const Vec p_scale = Vec::all(static_cast<float>(1 / p.sum)), q_scale = Vec::all(static_cast<float>(1 / q.sum));
+  const Vec zero = Vec::zero(), one = Vec::all(1.0f), half = Vec::all(0.5f);
+  const auto term = [&](Vec a, Vec b) {
+    const Vec pa = exp(a - px) * p_scale, qb = exp(b - qy) * q_scale;
+    const Vec d = (a - b) - offset;
+    const Vec far = Vec::where_less(zero, pa, pa * (d - one), zero) + qb;
+    return Vec::where_less(Vec::abs(d), half, pa * excess(d), far);
+  };
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += 1024) {
+    const int64_t end = n - begin < 1024 ? n : begin + 1024;
+    Vec s0 = zero, s1 = zero;
+    int64_t i = begin;
+    for (; i + 2 * N <= end; i += 2 * N) {
+      s0 = s0 + term(Vec::load(x + i), Vec::load(y + i));
+      s1 = s1 + term(Vec::load(x + i + N), Vec::load(y + i + N));
+    }
+    for (; i < end; i += N) {
+      const int rest = end - i < N ? static_cast<int>(end - i) : static_cast<int>(N);
+      float part[N] = {};
+      if (rest < N)
+        term(Vec::load(x + i, rest), Vec::load(y + i, rest)).store(part, rest);
+      else
+        term(Vec::load(x + i), Vec::load(y + i)).store(part);
+      s0 = s0 + Vec::load(part);
+    }
+    total += static_cast<double>((s0 + s1).sum());
+  }
+  return total > 0 ? total : total < 0 ? 0 : total;  // a NaN stays
+}
+
 }  // namespace
 
-const SamplingKernels sampling = {softmax, largest, sum_exp, above};
+const SamplingKernels sampling = {softmax, largest, sum_exp, above, divergence};
 
 }  // namespace NM_TIER
 }  // namespace nm

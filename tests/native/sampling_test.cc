@@ -358,6 +358,121 @@ NM_TEST(nll_is_the_float64_log_sum_exp) {
   }
 }
 
+/** Of one row pair in float64, and what rounding the float32 exponents may change in it. */
+struct Divergence {
+  double kl = 0, off = 0;
+};
+
+static Divergence divergence(const float* x, const float* y, int64_t n) {
+  const double mx = *std::max_element(x, x + n), my = *std::max_element(y, y + n);
+  double sx = 0, sy = 0;
+  for (int64_t i = 0; i < n; i++) {
+    sx += std::exp(x[i] - mx);
+    sy += std::exp(y[i] - my);
+  }
+  Divergence out;
+  for (int64_t i = 0; i < n; i++) {
+    const double lp = x[i] - mx - std::log(sx), lq = y[i] - my - std::log(sy), p = std::exp(lp), q = std::exp(lq);
+    if (p > 0) out.kl += p * (lp - lq);
+    // x - y, and its distance from the offset, are rounded; so are x - mx and y - my before their exponentials.
+    const double d = std::fabs(static_cast<double>(x[i]) - y[i]);
+    const double offset = std::fabs((mx + std::log(sx)) - (my + std::log(sy)));
+    const double exponents = std::fabs(x[i] - mx) * p + std::fabs(y[i] - my) * q;
+    const double term = p * std::fabs(lp - lq - 1) + q;
+    out.off += nmtest::gamma(2) * ((d + 2 * offset) * std::fabs(p - q));
+    if (std::fabs(lp - lq) >= 0.49)
+      out.off += nmtest::gamma(2) * exponents * std::fabs(lp - lq) + nmtest::gamma(4) * term;
+    else
+      out.off += nmtest::gamma(2) * std::fabs(x[i] - mx) * p * (lp - lq) * (lp - lq);
+  }
+  return out;
+}
+
+NM_TEST(kl_is_the_float64_divergence) {
+  for (const int64_t vocab : {1, 5, 16, 17, 100, 1024, 1055, 9001}) {
+    for (const float size : {1.0f, 30.0f, 300.0f}) {
+      for (const float change : {0.0f, 1e-3f, 0.3f, 8.0f}) {
+        for (const Edge edge : {Edge::kEnd, Edge::kStart}) {
+          on_every_tier([&](const TestEngine& engine) {
+            const int64_t rows = 3, x_stride = vocab + 3, y_stride = vocab + 1;
+            Guarded<float> x(2 * x_stride + vocab, edge), y(2 * y_stride + vocab, edge);
+            Guarded<double> kl(rows, edge);
+            Guarded<int32_t> tops(rows, edge), top(rows, edge);
+            Random random(5);
+            for (float& v : x) v = size * random.normal();
+            for (float& v : y) v = 0;
+            for (int64_t r = 0; r < rows; r++)
+              for (int64_t i = 0; i < vocab; i++)
+                y.data()[r * y_stride + i] = x.data()[r * x_stride + i] + change * random.normal() + 2.0f;
+            nm_kl_args a = args<nm_kl_args>();
+            a.rows = rows;
+            a.vocab = vocab;
+            a.reference = x.data();
+            a.reference_stride = x_stride;
+            a.logits = y.data();
+            a.logits_stride = y_stride;
+            a.kl = kl.data();
+            a.top_reference = tops.data();
+            a.top = top.data();
+            NM_OK_CALL(nm_kl(engine, &a));
+            for (int64_t r = 0; r < rows; r++) {
+              const float *xr = x.data() + r * x_stride, *yr = y.data() + r * y_stride;
+              const Divergence want = divergence(xr, yr, vocab);
+              // Beside the exponents' rounding: 20 roundings in a term, 64 terms in a lane, a tree of 16, float64 from
+              // there; the square of the normalizers' error; and what float64 leaves of the oracle's own cancellation.
+              const double normalizers = nmtest::gamma(64) + nmtest::gamma(2) * 8;
+              const double tolerance =
+                  want.kl * nmtest::gamma(20 + 64 + 16) + want.off * 1.01 + normalizers * normalizers + 1e-13;
+              NM_CHECK_MSG(kl[r] >= 0 && std::fabs(kl[r] - want.kl) <= tolerance,
+                           "%s vocab=%lld size=%g change=%g: %.12g, expected %.12g +- %.3g", engine.tier_name(),
+                           static_cast<long long>(vocab), static_cast<double>(size), static_cast<double>(change), kl[r],
+                           want.kl, tolerance);
+              NM_CHECK(tops[r] == std::max_element(xr, xr + vocab) - xr);
+              NM_CHECK(top[r] == std::max_element(yr, yr + vocab) - yr);
+            }
+          });
+        }
+      }
+    }
+  }
+}
+
+NM_TEST(kl_of_impossible_tokens_nan_and_infinity) {
+  on_every_tier([&](const TestEngine& engine) {
+    std::vector<float> x(6 * 20, 1.0f), y(6 * 20, 1.0f);
+    y[3] = -kInf;                   // possible in the reference only
+    x[20 + 3] = -kInf;              // impossible in the reference only: 19 tokens of 20
+    x[40 + 3] = y[40 + 3] = -kInf;  // in both
+    y[60 + 19] = kNaN;
+    x[80 + 19] = kInf;
+    for (int i = 0; i < 20; i++) x[100 + i] = -kInf;
+    double kl[6];
+    nm_kl_args a = args<nm_kl_args>();
+    a.rows = 6;
+    a.vocab = a.logits_stride = a.reference_stride = 20;
+    a.reference = x.data();
+    a.logits = y.data();
+    a.kl = kl;
+    NM_OK_CALL(nm_kl(engine, &a));
+    NM_CHECK(kl[0] == kInf);
+    NM_CHECK_MSG(std::fabs(kl[1] - std::log(20.0 / 19)) < 1e-6, "%g", kl[1]);
+    NM_CHECK_MSG(std::fabs(kl[2]) < 1e-12, "%g", kl[2]);
+    NM_CHECK(std::isnan(kl[3]) && std::isnan(kl[4]) && std::isnan(kl[5]));
+    a.kl = nullptr;
+    NM_REFUSED(nm_kl(engine, &a), NM_ERR_ARGUMENT, "kl: got NULL");
+    a.kl = kl;
+    a.reference_stride = 19;
+    NM_REFUSED(nm_kl(engine, &a), NM_ERR_ARGUMENT, "reference_stride: got 19");
+    a.reference_stride = 20;
+    a.vocab = 0;
+    NM_REFUSED(nm_kl(engine, &a), NM_ERR_ARGUMENT, "vocab: got 0");
+    a.vocab = 20;
+    const int32_t cancel = 1;
+    a.cancel = &cancel;
+    NM_REFUSED(nm_kl(engine, &a), NM_ERR_CANCELLED, "cancelled");
+  });
+}
+
 NM_TEST(nll_of_nan_and_infinity) {
   on_every_tier([&](const TestEngine& engine) {
     std::vector<float> x(4 * 20, 1.0f);

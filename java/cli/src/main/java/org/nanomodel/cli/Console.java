@@ -45,6 +45,11 @@ final class Console {
     verbose = isVerbose;
   }
 
+  /** As if {@code --json} were given. */
+  void onlyJson() {
+    json = true;
+  }
+
   PrintWriter outWriter() {
     return outWriter;
   }
@@ -103,6 +108,12 @@ final class Console {
   /** Does somebody sit in front of it? */
   boolean terminal() {
     return terminal;
+  }
+
+  /** One of the documents of JSON lines. */
+  void line(JsonNode node) {
+    out.println(node.toString());
+    out.flush();
   }
 
   /** A remark to standard error; not with {@code -q}. */

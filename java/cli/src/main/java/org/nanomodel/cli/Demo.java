@@ -8,14 +8,13 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
-import org.nanomodel.AutoNanoModel;
-import org.nanomodel.NanoModel;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.data.Bundled;
+import org.nanomodel.data.DataOptions;
+import org.nanomodel.data.TextData;
+import org.nanomodel.evaluate.PerplexityOptions;
 import org.nanomodel.evaluate.Report;
-import org.nanomodel.ops.EngineOptions;
-import org.nanomodel.quantize.QuantizeJob;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
@@ -63,28 +62,20 @@ final class Demo extends Verb {
                         + " was not found; run in a clone, or name one with NANOMODEL_HOME"));
     Path directory = output != null ? output : defaultOutput();
     Files.createDirectories(directory);
-    EngineOptions options = engine.options();
-    List<Variant> variants = new ArrayList<>();
-    console().note("measuring the original ...");
-    variants.add(Variant.measure("float16", source, null, options, console()));
+    List<Comparison.Candidate> candidates = new ArrayList<>();
     for (int bits : BITS) {
-      checkNotInterrupted();
       QuantizeConfig config = QuantizeConfig.builder().bits(bits).groupSize(GROUP_SIZE).build();
       Path model = directory.resolve(MODEL + "-" + bits + "bit");
-      console().note("quantizing to %d bits and measuring ...", bits);
-      quantize(source, config, model, options);
-      variants.add(Variant.measure(bits + " bits", model, config, options, console()));
+      candidates.add(new Comparison.Candidate(bits + " bits", model, config));
     }
+    List<Comparison.Measured> variants =
+        new Comparison(source, candidates, engine.options(), console())
+            .overwrite(true)
+            .run(
+                "float16",
+                TextData.open("stories-eval", DataOptions.ALL),
+                PerplexityOptions.rows());
     publish(directory, variants);
-  }
-
-  private void quantize(Path source, QuantizeConfig config, Path target, EngineOptions options) {
-    try (NanoModel model = AutoNanoModel.load(source, config, options)) {
-      QuantizeJob.of(model.directory(), config, model.engine(), target)
-          .overwrite(true)
-          .cancel(console().cancel())
-          .run();
-    }
   }
 
   /**
@@ -98,13 +89,13 @@ final class Demo extends Verb {
     return Path.of(clone ? "build/demo" : "nanomodel-demo");
   }
 
-  private void publish(Path directory, List<Variant> variants) throws IOException {
+  private void publish(Path directory, List<Comparison.Measured> variants) throws IOException {
     Report report =
         new Report(
             MODEL + ": round to nearest, groups of " + GROUP_SIZE,
             "Perplexity of stories-eval by protocol rows: each story on its own, at most 512"
                 + " tokens. Lower is better.",
-            variants.stream().map(Variant::row).toList());
+            variants.stream().map(Comparison.Measured::row).toList());
     String markdown = "# NanoModel demo\n\n" + report.toMarkdown() + stories(variants);
     Path table = directory.resolve("demo.md");
     Path plot = directory.resolve("demo.png");
@@ -129,13 +120,13 @@ final class Demo extends Verb {
     console().document(json);
   }
 
-  private static String stories(List<Variant> variants) {
+  private static String stories(List<Comparison.Measured> variants) {
     StringBuilder text = new StringBuilder("\n## What they write\n\n");
-    text.append("\"").append(Variant.PROMPT).append("\", the likeliest token each time:\n\n");
-    for (Variant variant : variants) {
+    text.append("\"").append(Comparison.PROMPT).append("\", the likeliest token each time:\n\n");
+    for (Comparison.Measured variant : variants) {
       String line = variant.story().strip().replaceAll("\\s+", " ");
       text.append("* **").append(variant.row().name()).append("**: ");
-      text.append(Variant.PROMPT)
+      text.append(Comparison.PROMPT)
           .append(line.startsWith(",") ? "" : " ")
           .append(line)
           .append(" ...\n");
@@ -143,16 +134,17 @@ final class Demo extends Verb {
     return text.toString();
   }
 
-  private static ObjectNode json(Report report, List<Variant> variants, Path table, Path plot) {
+  private static ObjectNode json(
+      Report report, List<Comparison.Measured> variants, Path table, Path plot) {
     ObjectNode json = object();
     json.set("rows", report.toJson());
     json.put("protocol", "rows").put("data", "stories-eval");
     json.put("table", table.toString());
     json.put("plot", plot == null ? null : plot.toString());
     ArrayNode stories = json.putArray("stories");
-    for (Variant variant : variants) {
+    for (Comparison.Measured variant : variants) {
       ObjectNode story = stories.addObject().put("name", variant.row().name());
-      story.put("prompt", Variant.PROMPT).put("text", variant.story());
+      story.put("prompt", Comparison.PROMPT).put("text", variant.story());
     }
     return json;
   }

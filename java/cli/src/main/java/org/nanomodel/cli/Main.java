@@ -26,6 +26,8 @@ import picocli.CommandLine.Spec;
       Convert.class,
       Inspect.class,
       Logits.class,
+      Compare.class,
+      Bench.class,
       Demo.class,
       Doctor.class
     },

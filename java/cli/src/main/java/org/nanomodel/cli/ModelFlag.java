@@ -33,6 +33,11 @@ final class ModelFlag {
   }
 
   Path resolve(Map<String, String> environment) {
+    return resolve(model, environment);
+  }
+
+  /** The directory of a model that is named as for this flag. */
+  static Path resolve(String model, Map<String, String> environment) {
     Matcher hub = HUB.matcher(model);
     if (!Files.exists(Path.of(model)) && hub.matches()) {
       return cached(hub.group(1), hub.group(2), hub.group(3), environment)

@@ -21,6 +21,10 @@ class DemoTest {
       assertThat(rows.get(i).get("bytes").asLong())
           .isLessThan(rows.get(i - 1).get("bytes").asLong());
       assertThat(rows.get(i).get("decode_tps").asDouble()).isPositive();
+      assertThat(rows.get(i).get("kld_mean").asDouble())
+          .isGreaterThan(rows.get(i - 1).get("kld_mean").asDouble());
+      assertThat(rows.get(i).get("top1_agreement").asDouble())
+          .isLessThan(rows.get(i - 1).get("top1_agreement").asDouble());
     }
     assertThat(rows.get(1).get("ppl").asDouble()).isCloseTo(2.536, within(0.005));
     assertThat(rows.get(2).get("ppl").asDouble()).isBetween(2.6, 2.75);

@@ -27,14 +27,14 @@ class FailuresTest {
 
   @Test
   void noVerbIsAUsageErrorThatListsThem() {
-    Nanomodel.run().failed(2, "generate, eval, quantize, convert, inspect, logits, demo, doctor");
+    Nanomodel.run()
+        .failed(
+            2, "generate, eval, quantize, convert, inspect, logits, compare, bench, demo, doctor");
   }
 
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "compare",
-        "bench",
         "chat",
         "serve",
         "train",
@@ -59,7 +59,15 @@ class FailuresTest {
     Nanomodel.run("generate", "-m", Nanomodel.model()).failed(2, "--prompt");
     Nanomodel.run("eval", "-m", Nanomodel.model()).failed(2, "--data");
     Nanomodel.run("eval", "-m", "x", "--data", "y", "--protocol", "wiki").failed(2, "llama.cpp");
-    Nanomodel.run("eval", "-m", "x", "--data", "y", "--metric", "kl").failed(2, "kl");
+    Nanomodel.run("eval", "-m", "x", "--data", "y", "--metric", "kl").failed(2, "--reference");
+    Nanomodel.run("eval", "-m", "x", "--data", "y", "--reference", "z").failed(2, "--metric kl");
+    Nanomodel.run("eval", "-m", "x", "--data", "y", "--metric", "mse").failed(2, "ppl or kl");
+    Nanomodel.run("bench", "-m", "x", "-p", "5-1").failed(2, "-p 5-1", "128-512+128");
+    Nanomodel.run("bench", "-m", "x", "-p", "0", "-n", "0").failed(2, "nothing to measure");
+    Nanomodel.run("bench", "-m", "x", "-o", "sql").failed(2, "md, json, jsonl, csv");
+    Nanomodel.run("bench", "-m", "x", "-r", "0").failed(2, "-r 0");
+    Nanomodel.run("compare", "-m", "x", "-o", "y").failed(2, "--data");
+    Nanomodel.run("compare", "-m", "x", "-o", "y", "--data", "z", "--bits", "5").failed(2, "5");
     Nanomodel.run("doctor", "--tier", "mmx").failed(2, "mmx");
     Nanomodel.run("doctor", "--device", "tpu").failed(2, "tpu");
     Nanomodel.run("doctor", "--activations", "int8").failed(2, "exact");

@@ -55,6 +55,8 @@ class VerbsTest {
         "convert",
         "inspect",
         "logits",
+        "compare",
+        "bench",
         "demo",
         "doctor"
       })

@@ -1,11 +1,14 @@
 package org.nanomodel.checkpoint;
 
+import static java.nio.charset.StandardCharsets.US_ASCII;
+
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import org.nanomodel.BadModelException;
@@ -131,6 +134,15 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   /** The safetensors files. */
   public List<Path> weightFiles() {
     return stored.paths();
+  }
+
+  /** SHA-256 over config.json and all weights: equal where the model is. Reads every byte. */
+  public String sha256() {
+    var digest = DurableFiles.sha256();
+    var files = new ArrayList<Path>(weightFiles());
+    files.add(path().resolve("config.json"));
+    files.forEach(file -> digest.update(DurableFiles.sha256(file).getBytes(US_ASCII)));
+    return DurableFiles.hex(digest);
   }
 
   /** The bytes of a tensor, as stored. */

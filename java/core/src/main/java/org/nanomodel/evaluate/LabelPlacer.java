@@ -27,8 +27,8 @@ final class LabelPlacer {
   }
 
   /**
-   * The middle of the label of point i: the first free place of six around it, or above it if none
-   * is free.
+   * The middle of the label of point i: the first free place around it; if a line runs through each
+   * of them, the first that is free of points and labels; above it if there is none.
    */
   Point2D place(int i, double width) {
     Point2D p = points.get(i);
@@ -40,13 +40,21 @@ final class LabelPlacer {
       {0, over},
       {beside * 0.85, -over},
       {beside * 0.85, over},
-      {-beside, 0}
+      {-beside, 0},
+      {beside, HEIGHT},
+      {beside, -HEIGHT},
+      {beside, 2 * HEIGHT},
+      {beside, -2 * HEIGHT},
+      {0, over + HEIGHT},
+      {0, -over - HEIGHT}
     };
-    for (double[] offset : offsets) {
-      Rectangle2D box = box(p.getX() + offset[0], p.getY() + offset[1], width);
-      if (isFree(box)) {
-        taken.add(box);
-        return new Point2D.Double(box.getCenterX(), box.getCenterY());
+    for (boolean overLines : new boolean[] {false, true}) {
+      for (double[] offset : offsets) {
+        Rectangle2D box = box(p.getX() + offset[0], p.getY() + offset[1], width);
+        if (isFree(box) && (overLines || isClearOfLines(box))) {
+          taken.add(box);
+          return new Point2D.Double(box.getCenterX(), box.getCenterY());
+        }
       }
     }
     return new Point2D.Double(p.getX(), p.getY() - over);
@@ -57,9 +65,10 @@ final class LabelPlacer {
   }
 
   private boolean isFree(Rectangle2D box) {
-    if (!area.contains(box) || taken.stream().anyMatch(box::intersects)) {
-      return false;
-    }
+    return area.contains(box) && taken.stream().noneMatch(box::intersects);
+  }
+
+  private boolean isClearOfLines(Rectangle2D box) {
     for (int i = 1; i < points.size(); i++) {
       if (new Line2D.Double(points.get(i - 1), points.get(i)).intersects(box)) {
         return false;

@@ -8,14 +8,15 @@ import java.util.List;
  * A Markdown table whose columns are aligned in plain text too: the first to the left, the others
  * to the right.
  */
-final class MarkdownTable {
+public final class MarkdownTable {
   private final List<String[]> rows = new ArrayList<>();
 
-  MarkdownTable(String... header) {
+  public MarkdownTable(String... header) {
     rows.add(header);
   }
 
-  void add(String... cells) {
+  /** Adds a row of as many cells as the header has. */
+  public void add(String... cells) {
     if (cells.length != rows.getFirst().length) {
       throw new IllegalArgumentException(
           cells.length + " cells, expected " + rows.getFirst().length);

@@ -4,11 +4,10 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.DoubleConsumer;
-import org.nanomodel.NanoModelException;
 import org.nanomodel.data.TextData;
 import org.nanomodel.model.CausalModel;
 import org.nanomodel.ops.Cancel;
-import org.nanomodel.ops.Ops;
+import org.nanomodel.tensor.Tensor;
 import org.nanomodel.tokenizer.Tokenizer;
 
 /**
@@ -46,39 +45,29 @@ public final class Perplexity {
    */
   public PerplexityResult run(
       TextData data, PerplexityOptions options, Cancel cancel, DoubleConsumer progress) {
-    int context = model.config().maxPositions();
-    PerplexityOptions filled = options.filled(context);
-    List<ScoredWindow> windows =
-        Windows.of(data, tokenizer, filled.protocol(), filled.window(), filled.stride());
-    int longest = windows.stream().mapToInt(w -> w.ids().length).max().orElse(0);
-    if (longest > context) {
-      throw new NanoModelException(
-          "Data '%s': %d tokens together, but the model's context is %d; use %s"
-              .formatted(
-                  data.name(),
-                  longest,
-                  context,
-                  filled.protocol() == Protocol.ROWS
-                      ? "--seq-len " + context + " to cut the rows"
-                      : "a smaller window"));
-    }
-    long toRun = windows.stream().mapToLong(w -> w.to() - 1).sum();
-    Ops ops = cancel == null ? model.engine().ops() : model.engine().ops(cancel);
+    ScoredText text = ScoredText.of(data, model, tokenizer, options);
+    List<double[]> scores = text.figures();
     long start = System.nanoTime();
-    List<double[]> scores;
-    try (NllRunner runner = new NllRunner(model, ops, longest)) {
-      scores = runner.run(windows, done -> progress.accept((double) done / toRun));
+    try (WindowRunner runner = new WindowRunner(List.of(model), cancel, text.longest(), false)) {
+      var nll = new Scores(runner.maxRows());
+      runner.run(
+          text.windows(),
+          (pieces, logits, targets) -> {
+            Tensor rows = nll.of(runner.ops(), logits.getFirst(), targets);
+            Scores.spread(rows, pieces, scores);
+          },
+          done -> progress.accept((double) done / text.toRun()));
     }
     double seconds = (System.nanoTime() - start) / 1e9;
-    return summarize(filled, windows, scores, seconds, toRun / seconds);
+    return summarize(text, tokenizer, scores, seconds);
   }
 
-  private PerplexityResult summarize(
-      PerplexityOptions options,
-      List<ScoredWindow> windows,
-      List<double[]> scores,
-      double seconds,
-      double rate) {
+  /**
+   * @param scores -log p of the scored positions of each window
+   */
+  static PerplexityResult summarize(
+      ScoredText text, Optional<Tokenizer> tokenizer, List<double[]> scores, double seconds) {
+    PerplexityOptions options = text.options();
     boolean gptqModel = options.protocol() == Protocol.GPTQMODEL;
     double sum = 0;
     double squares = 0;
@@ -104,13 +93,14 @@ public final class Perplexity {
         mean,
         ppl,
         count < 2 ? 0 : ppl * Math.sqrt(variance / (count - 1)),
-        bitsPerByte(windows, sum),
+        bitsPerByte(tokenizer, text.windows(), sum),
         gptqModel ? running / scores.size() : null,
         seconds,
-        rate);
+        text.toRun() / seconds);
   }
 
-  private Double bitsPerByte(List<ScoredWindow> windows, double nats) {
+  private static Double bitsPerByte(
+      Optional<Tokenizer> tokenizer, List<ScoredWindow> windows, double nats) {
     if (tokenizer.isEmpty()) {
       return null;
     }

@@ -12,8 +12,11 @@ import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
+import java.util.Map;
 import javax.imageio.ImageIO;
 import org.knowm.xchart.AnnotationText;
 import org.knowm.xchart.CategoryChart;
@@ -41,6 +44,9 @@ final class ReportPlot {
   private static final Color SOFT = new Color(0x6b7785);
   private static final Color GRID = new Color(0xedf0f3);
   private static final Color ACCENT = new Color(0x1565c0);
+  private static final Color[] LINES = {
+    ACCENT, new Color(0x2e7d32), new Color(0x8e24aa), new Color(0x00838f), new Color(0xc62828)
+  };
   private static final Color ORIGINAL = new Color(0xef6c00);
   private static final Color ORIGINAL_BAR = new Color(0xf7b97f);
   private static final Color BAR = new Color(0x90b8e0);
@@ -110,15 +116,36 @@ final class ReportPlot {
     chart.getStyler().setYAxisLogarithmicDecadeOnly(worst / best > 500);
     chart.getStyler().setXAxisDecimalPattern("0").setXAxisTickMarkSpacingHint(60);
 
-    double[] x = rows.stream().mapToDouble(Report.Row::bpw).toArray();
-    double[] y = rows.stream().mapToDouble(Report.Row::ppl).toArray();
-    XYSeries line = chart.addSeries("quantized", x, y);
-    line.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(ACCENT);
-    line.setLineColor(ACCENT).setLineStyle(new BasicStroke(2.2f));
-    XYSeries original = chart.addSeries("original", new double[] {x[0]}, new double[] {y[0]});
+    lines(chart, rows);
+    double[] x = {rows.getFirst().bpw()};
+    double[] y = {rows.getFirst().ppl()};
+    XYSeries original = chart.addSeries("original", x, y);
     original.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(ORIGINAL);
     label(chart, rows, widest * 1.1, low, high);
     return chart;
+  }
+
+  /** A line for each method and group size, from the original on, by falling bits per weight. */
+  private static void lines(XYChart chart, List<Report.Row> rows) {
+    Map<String, List<Report.Row>> groups = new LinkedHashMap<>();
+    for (Report.Row row : rows.subList(1, rows.size())) {
+      String key = row.method() + " g" + row.groupSize();
+      groups.computeIfAbsent(key, k -> new ArrayList<>(List.of(rows.getFirst()))).add(row);
+    }
+    if (groups.isEmpty()) {
+      groups.put("only", List.of(rows.getFirst()));
+    }
+    int number = 0;
+    for (var group : groups.entrySet()) {
+      List<Report.Row> points = new ArrayList<>(group.getValue());
+      points.sort(Comparator.comparingDouble(Report.Row::bpw).reversed());
+      double[] x = points.stream().mapToDouble(Report.Row::bpw).toArray();
+      double[] y = points.stream().mapToDouble(Report.Row::ppl).toArray();
+      Color color = LINES[number++ % LINES.length];
+      XYSeries line = chart.addSeries(group.getKey(), x, y);
+      line.setMarker(SeriesMarkers.CIRCLE).setMarkerColor(color);
+      line.setLineColor(color).setLineStyle(new BasicStroke(2.2f));
+    }
   }
 
   /** Labels stand in data coordinates; whether they are free is decided in pixels. */
@@ -158,6 +185,10 @@ final class ReportPlot {
     chart.getStyler().setLabelsFontColorAutomaticEnabled(false);
     chart.getStyler().setDecimalPattern(rows.getFirst().bytes() < 1e9 ? "0.0" : "0");
     List<String> names = rows.stream().map(Report.Row::name).toList();
+    int longest = names.stream().mapToInt(String::length).max().orElse(0);
+    if (7.0 * longest * names.size() > width - 80) {
+      chart.getStyler().setXAxisLabelRotation(45);
+    }
     List<Double> sizes = rows.stream().map(row -> row.bytes() / 1e6).toList();
     double largest = sizes.stream().mapToDouble(Double::doubleValue).max().orElse(1);
     chart.getStyler().setYAxisMax(1.15 * largest);

@@ -7,11 +7,11 @@ import jdk.jfr.Label;
 import jdk.jfr.Name;
 import jdk.jfr.StackTrace;
 
-/** A request, from its start to its first token. */
+/** A request, from the first step that reads its prompt to its first token. */
 @Name("org.nanomodel.Prefill")
 @Label("Prefill")
 @Category("NanoModel")
-@Description("A request, from its start to its first token; waiting for other requests included")
+@Description("A request, from the first step that reads its prompt to its first token")
 @StackTrace(false)
 public final class PrefillEvent extends Event {
   @Label("Prompt Tokens")

@@ -30,6 +30,9 @@ public final class NativeLibrary {
   /** Where to look first. */
   public static final String PATH_PROPERTY = "nanomodel.library.path";
 
+  static final FunctionDescriptor DLOPEN =
+      FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_INT);
+  static final FunctionDescriptor DLERROR = FunctionDescriptor.of(ValueLayout.ADDRESS);
   private static final int RTLD_LAZY = 1;
   private static final int MAX_REASON = 4096;
 
@@ -158,17 +161,14 @@ public final class NativeLibrary {
     if (open.isEmpty() || error.isEmpty()) {
       return Optional.empty();
     }
-    var openType =
-        FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_INT);
     try (var arena = Arena.ofConfined()) {
       MemorySegment name = arena.allocateFrom(file.toAbsolutePath().toString());
       var handle =
-          (MemorySegment) linker.downcallHandle(open.get(), openType).invokeExact(name, RTLD_LAZY);
+          (MemorySegment) linker.downcallHandle(open.get(), DLOPEN).invokeExact(name, RTLD_LAZY);
       if (handle.address() != 0) {
         return Optional.empty(); // it stays open, as it will be used
       }
-      var errorType = FunctionDescriptor.of(ValueLayout.ADDRESS);
-      var text = (MemorySegment) linker.downcallHandle(error.get(), errorType).invokeExact();
+      var text = (MemorySegment) linker.downcallHandle(error.get(), DLERROR).invokeExact();
       return Optional.of(
           text.address() == 0 ? "refused" : text.reinterpret(MAX_REASON).getString(0));
     } catch (RuntimeException | Error e) {

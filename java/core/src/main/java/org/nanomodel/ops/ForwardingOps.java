@@ -89,6 +89,11 @@ public class ForwardingOps implements Ops {
   }
 
   @Override
+  public void kl(Tensor kl, Tensor reference, Tensor logits, Tensor topReference, Tensor top) {
+    to.kl(kl, reference, logits, topReference, top);
+  }
+
+  @Override
   public void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType) {
     to.rtn(out, w, sym, scaleType);
   }

@@ -1,5 +1,6 @@
 package org.nanomodel.ops;
 
+import static org.nanomodel.ffi.generated.NanoModelH.nm_kl;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_nll;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_sample;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_softmax;
@@ -9,7 +10,9 @@ import static org.nanomodel.ops.Checks.f32Vector;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
 import org.nanomodel.ffi.Native;
+import org.nanomodel.ffi.generated.nm_kl_args;
 import org.nanomodel.ffi.generated.nm_nll_args;
 import org.nanomodel.ffi.generated.nm_sample_args;
 import org.nanomodel.ffi.generated.nm_softmax_args;
@@ -23,6 +26,7 @@ final class LogitOps {
   private final MemorySegment softmax;
   private final MemorySegment sample;
   private final MemorySegment nll;
+  private final MemorySegment kl;
 
   LogitOps(Engine engine, Cancel cancel) {
     this.engine = engine;
@@ -31,6 +35,7 @@ final class LogitOps {
     softmax = NativeOps.args(arena, nm_softmax_args.layout(), cancel);
     sample = NativeOps.args(arena, nm_sample_args.layout(), cancel);
     nll = NativeOps.args(arena, nm_nll_args.layout(), cancel);
+    kl = NativeOps.args(arena, nm_kl_args.layout(), cancel);
   }
 
   void softmax(Tensor y, Tensor x, float temperature) {
@@ -97,6 +102,31 @@ final class LogitOps {
       Native.check(nm_nll(h, a));
     } finally {
       NativeOps.done(engine, cancel, nll, logits, targets, null);
+    }
+  }
+
+  void kl(Tensor kl, Tensor reference, Tensor logits, Tensor topReference, Tensor top) {
+    f32("kl", "logits", logits);
+    f32Matrix("kl", "reference", reference, logits.rows(), logits.cols());
+    Checks.vector("kl", "kl", kl, DataType.F64, logits.rows());
+    Checks.vector("kl", "topReference", topReference, DataType.I32, logits.rows());
+    Checks.vector("kl", "top", top, DataType.I32, logits.rows());
+    MemorySegment h = engine.acquire();
+    try {
+      MemorySegment a = this.kl;
+      nm_kl_args.rows(a, logits.rows());
+      nm_kl_args.vocab(a, logits.cols());
+      nm_kl_args.reference(a, reference.pointer());
+      nm_kl_args.reference_stride(a, reference.rowStride());
+      nm_kl_args.logits(a, logits.pointer());
+      nm_kl_args.logits_stride(a, logits.rowStride());
+      nm_kl_args.kl(a, kl.pointer());
+      nm_kl_args.top_reference(a, topReference.pointer());
+      nm_kl_args.top(a, top.pointer());
+      Native.check(nm_kl(h, a));
+    } finally {
+      NativeOps.done(engine, cancel, reference, logits, topReference, top);
+      Reference.reachabilityFence(kl);
     }
   }
 }

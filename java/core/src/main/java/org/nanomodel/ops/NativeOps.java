@@ -355,6 +355,11 @@ final class NativeOps implements Ops {
   }
 
   @Override
+  public void kl(Tensor kl, Tensor reference, Tensor logits, Tensor topReference, Tensor top) {
+    this.logits.kl(kl, reference, logits, topReference, top);
+  }
+
+  @Override
   public void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType) {
     codes.rtn(out, w, sym, scaleType);
   }

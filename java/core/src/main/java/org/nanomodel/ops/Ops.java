@@ -92,6 +92,15 @@ public interface Ops {
   void nll(Tensor nll, Tensor logits, Tensor targets);
 
   /**
+   * kl[row] = divergence of softmax(logits[row]) from softmax(reference[row]), in nats; kl: F64
+   * [rows].
+   *
+   * @param topReference I32 [rows], gets the likeliest token of the reference
+   * @param top I32 [rows], gets the likeliest token of the logits
+   */
+  void kl(Tensor kl, Tensor reference, Tensor logits, Tensor topReference, Tensor top);
+
+  /**
    * Round to nearest of w [N,K] (F32) into {@code out}.
    *
    * @param scaleType scales are rounded to it before the codes are taken

@@ -22,9 +22,22 @@ class ReportTest {
         "protocol rows",
         List.of(
             new Report.Row(
-                "float16", null, null, null, 16, 10_500_000, 2.536, 3.0, 85.0, 100.4, 7L),
+                "float16",
+                null,
+                null,
+                null,
+                16,
+                10_500_000,
+                2.536,
+                0.0,
+                1.0,
+                3.0,
+                85.0,
+                100.4,
+                7_000_000L),
             new Report.Row(
-                "2 bits", "rtn", 2, 128L, 2.234, 2_400_000, 69.57, null, null, null, null)));
+                "2 bits", "rtn", 2, 128L, 2.234, 2_400_000, 69.57, 3.2, 0.25, null, null, null,
+                null)));
   }
 
   @Test
@@ -34,13 +47,39 @@ class ReportTest {
             """
             ## two
 
-            | weights | bits/weight |    size | of original | perplexity | change | decode tok/s |
-            | ------- | ----------: | ------: | ----------: | ---------: | -----: | -----------: |
-            | float16 |       16.00 | 10.5 MB |       100 % |      2.536 |      - |          100 |
-            | 2 bits  |        2.23 |  2.4 MB |        23 % |      69.57 |   x 27 |            - |
+            | weights | bits/weight |    size | of original | perplexity | change |   KL | same top | prefill ms | prefill tok/s | decode tok/s | peak memory |
+            | ------- | ----------: | ------: | ----------: | ---------: | -----: | ---: | -------: | ---------: | ------------: | -----------: | ----------: |
+            | float16 |       16.00 | 10.5 MB |       100 % |      2.536 |      - |    - |        - |        3.0 |            85 |          100 |      7.0 MB |
+            | 2 bits  |        2.23 |  2.4 MB |        23 % |      69.57 |   x 27 | 3.20 |   25.0 % |          - |             - |            - |           - |
 
             protocol rows
             """);
+  }
+
+  @Test
+  void whatWasNotMeasuredHasNoColumn() {
+    Report.Row row =
+        new Report.Row(
+            "only", null, null, null, 16, 1_000_000, 2.0, null, null, null, null, null, null);
+    assertThat(new Report("one", "how", List.of(row)).toMarkdown())
+        .contains("| weights | bits/weight |   size | of original | perplexity | change | decode");
+  }
+
+  @Test
+  void methodsHaveLinesOfTheirOwn(@TempDir Path directory) throws IOException {
+    List<Report.Row> rows = new ArrayList<>(report().rows());
+    rows.add(
+        new Report.Row(
+            "gptq", "gptq", 2, 128L, 2.3, 2_400_000, 30.0, null, null, null, null, null, null));
+    Path file = directory.resolve("methods.png");
+    try {
+      new Report("two methods", "how", rows).writePng(file);
+    } catch (IOException e) {
+      Assumptions.abort("skipped: " + e.getMessage());
+    }
+    BufferedImage image = ImageIO.read(file.toFile());
+    assertThat(count(image, 0x1565c0)).isGreaterThan(500);
+    assertThat(count(image, 0x2e7d32)).isGreaterThan(500);
   }
 
   @Test

@@ -12,6 +12,8 @@ import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.nanomodel.NativeException;
+import org.nanomodel.SharedData;
+import org.nanomodel.tokenizer.Tokenizer;
 
 class NativeLibraryTest {
   @Test
@@ -80,6 +82,16 @@ class NativeLibraryTest {
       Class<?> engine = Class.forName("org.nanomodel.ops.Engine", true, other);
       try (var opened = (AutoCloseable) engine.getMethod("open").invoke(null)) {
         assertThat(engine.getMethod("threads").invoke(opened)).isInstanceOf(Integer.class);
+      }
+      // The tokenizers library has Java's own native methods, which belong to one class loader.
+      Path model = SharedData.root().resolve("data/models/stories-qwen3");
+      Class<?> tokenizer = Class.forName("org.nanomodel.tokenizer.Tokenizer", true, other);
+      try (var mine = Tokenizer.load(model);
+          var theirs =
+              (AutoCloseable) tokenizer.getMethod("load", Path.class).invoke(null, model)) {
+        String text = "Once upon a time";
+        assertThat(tokenizer.getMethod("encode", String.class).invoke(theirs, text))
+            .isEqualTo(mine.encode(text));
       }
     }
   }

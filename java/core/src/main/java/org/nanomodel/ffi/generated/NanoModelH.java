@@ -2081,6 +2081,67 @@ public class NanoModelH extends NanoModelH$shared {
         }
     }
 
+    private static class nm_kl {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_kl");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_kl(nm_engine *engine, const nm_kl_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_kl$descriptor() {
+        return nm_kl.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_kl(nm_engine *engine, const nm_kl_args *args)
+     * }
+     */
+    public static MethodHandle nm_kl$handle() {
+        return nm_kl.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_kl(nm_engine *engine, const nm_kl_args *args)
+     * }
+     */
+    public static MemorySegment nm_kl$address() {
+        return nm_kl.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_kl(nm_engine *engine, const nm_kl_args *args)
+     * }
+     */
+    public static int nm_kl(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_kl.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_kl", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
     private static class nm_rtn {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
             NanoModelH.C_INT,

@@ -1,0 +1,107 @@
+package org.nanomodel.ffi;
+
+import static org.assertj.core.api.Assertions.assertThat;
+
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ArrayNode;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.lang.foreign.AddressLayout;
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemoryLayout;
+import java.lang.foreign.ValueLayout;
+import java.lang.reflect.Method;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.nanomodel.SharedData;
+import org.nanomodel.ffi.generated.NanoModelH;
+
+/**
+ * What GraalVM's native-image must know of this jar, derived from the generated bindings. After a
+ * change of nanomodel.h run this test with {@code -Dnanomodel.regenerate=true}, which writes the
+ * file.
+ */
+class NativeImageMetadataTest {
+  private static final String FILE =
+      "java/core/src/main/resources/META-INF/native-image/org.nanomodel/nanomodel-core/"
+          + "reachability-metadata.json";
+  private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  @Test
+  void theMetadataHasEveryForeignCallAndWhatIsFoundByName() throws Exception {
+    Path file = SharedData.root().resolve(FILE);
+    String wanted = metadata().toPrettyString() + "\n";
+    if (Boolean.getBoolean("nanomodel.regenerate")) {
+      Files.createDirectories(file.getParent());
+      Files.writeString(file, wanted);
+    }
+    assertThat(file).content().isEqualTo(wanted);
+  }
+
+  private static ObjectNode metadata() throws ReflectiveOperationException {
+    ObjectNode root = MAPPER.createObjectNode();
+    root.set("reflection", usedByTheTokenizersLibrary());
+    root.putArray("resources").add(MAPPER.createObjectNode().put("glob", "native/**"));
+    root.putObject("foreign").set("downcalls", downcalls());
+    return root;
+  }
+
+  /** Java classes that the Rust library asks for by name. */
+  private static ArrayNode usedByTheTokenizersLibrary() {
+    ArrayNode types = MAPPER.createArrayNode();
+    ObjectNode span = types.addObject().put("type", "ai.djl.huggingface.tokenizers.jni.CharSpan");
+    span.putArray("methods")
+        .addObject()
+        .put("name", "<init>")
+        .set("parameterTypes", MAPPER.createArrayNode().add("int").add("int"));
+    span.put("jniAccessible", true);
+    for (String exception :
+        List.of(
+            "ai.djl.engine.EngineException",
+            "java.lang.RuntimeException",
+            "java.lang.UnsupportedOperationException")) {
+      ObjectNode type = types.addObject().put("type", exception);
+      type.putArray("methods")
+          .addObject()
+          .put("name", "<init>")
+          .set("parameterTypes", MAPPER.createArrayNode().add("java.lang.String"));
+      type.put("jniAccessible", true);
+    }
+    types.addObject().put("type", "java.lang.String[]").put("jniAccessible", true);
+    return types;
+  }
+
+  /** One entry a signature. */
+  private static ArrayNode downcalls() throws ReflectiveOperationException {
+    var signatures = new TreeMap<String, FunctionDescriptor>();
+    for (Method method : NanoModelH.class.getDeclaredMethods()) {
+      if (method.getName().endsWith("$descriptor")) {
+        var descriptor = (FunctionDescriptor) method.invoke(null);
+        signatures.put(descriptor.toString(), descriptor);
+      }
+    }
+    for (var loading : List.of(NativeLibrary.DLOPEN, NativeLibrary.DLERROR)) {
+      signatures.put(loading.toString(), loading);
+    }
+    ArrayNode calls = MAPPER.createArrayNode();
+    for (FunctionDescriptor descriptor : signatures.values()) {
+      ObjectNode call = calls.addObject();
+      call.put(
+          "returnType",
+          descriptor.returnLayout().map(NativeImageMetadataTest::name).orElse("void"));
+      ArrayNode parameters = call.putArray("parameterTypes");
+      descriptor.argumentLayouts().forEach(layout -> parameters.add(name(layout)));
+    }
+    return calls;
+  }
+
+  private static String name(MemoryLayout layout) {
+    return switch (layout) {
+      case AddressLayout _ -> "void*";
+      case ValueLayout value -> "j" + value.carrier().getName();
+      default -> throw new IllegalStateException("passed by value: " + layout);
+    };
+  }
+}
