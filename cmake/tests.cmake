@@ -55,4 +55,9 @@ if(NANOMODEL_BENCHMARKS)
     get_filename_component(name ${source} NAME_WE)
     nanomodel_executable(${name} ${source})
   endforeach()
+
+  # What the benchmarks in Java open beside the library.
+  add_library(nanomodel_roofs SHARED bench/native/roofs.cc)
+  target_link_libraries(nanomodel_roofs PRIVATE nanomodel_objects)
+  set_target_properties(nanomodel_roofs PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR})
 endif()

@@ -6,6 +6,8 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <functional>
+#include <thread>
 #include <vector>
 
 #include "bench_roofs.h"
@@ -50,6 +52,14 @@ double seconds_of(int32_t threads, const std::function<void()>& call) {
   return bench::median(samples);
 }
 
+/** Runs fn(thread) on `threads` threads. */
+void on_threads(int32_t threads, const std::function<void(int)>& fn) {
+  std::vector<std::thread> others;
+  for (int32_t t = 1; t < threads; t++) others.emplace_back(fn, t);
+  fn(0);
+  for (std::thread& t : others) t.join();
+}
+
 /** Bytes a second that `threads` threads read of a buffer this large, over and over: from the cache it fits in. */
 double read_rate(int64_t bytes, int32_t threads) {
   const bench::Aligned memory(bytes);
@@ -65,7 +75,7 @@ double read_rate(int64_t bytes, int32_t threads) {
     if (threads == 1)
       read(0);
     else
-      bench::on_threads(threads, read);
+      on_threads(threads, read);
   });
   return static_cast<double>(part * threads * rounds) / seconds;
 }
@@ -80,7 +90,7 @@ double fma_rate(int32_t tier, int32_t threads) {
     if (threads == 1)
       multiply(0);
     else
-      bench::on_threads(threads, multiply);
+      on_threads(threads, multiply);
   });
   return static_cast<double>(threads * rounds * 12 * 2 * (wide ? 16 : 8)) / seconds;
 }

@@ -93,6 +93,8 @@ public final class JsonFile {
           e);
     } catch (IOException e) {
       throw new BadModelException(where + ": not valid JSON: " + oneLine(e.getMessage()), e);
+    } catch (ArithmeticException | NumberFormatException e) { // of BigDecimal
+      throw new BadModelException(where + ": holds a number with an exponent beyond 2^31", e);
     }
   }
 
@@ -113,7 +115,10 @@ public final class JsonFile {
   }
 
   private static String oneLine(String message) {
-    String line = message == null ? "" : message.lines().findFirst().orElse("");
+    String line =
+        message == null
+            ? ""
+            : message.lines().findFirst().orElse("").replaceAll("[\\p{Cc}\\u2028\\u2029]", "?");
     return line.length() > 200 ? line.substring(0, 200) : line;
   }
 

@@ -29,6 +29,9 @@ import org.nanomodel.BadModelException;
  * <p>May be used by several threads at once.
  */
 public final class Tokenizer implements AutoCloseable {
+  /** Several times the largest tokenizer.json seen. */
+  private static final long MAX_BYTES = 128L << 20;
+
   private final Path file;
   private final TokenizerFile contents;
   private final TokenizersLibrary library;
@@ -54,11 +57,11 @@ public final class Tokenizer implements AutoCloseable {
     Path file = Files.isDirectory(path) ? path.resolve("tokenizer.json") : path;
     Path directory = file.toAbsolutePath().getParent();
     try {
-      TokenizerFile contents = TokenizerFile.parse(Files.readString(file));
+      TokenizerFile contents = TokenizerFile.parse(TokenizerConfig.text(file, MAX_BYTES));
       return new Tokenizer(file, contents, TokenizerConfig.read(directory));
     } catch (CharacterCodingException e) {
       throw new BadModelException(file + ": not UTF-8 text; expected a tokenizer.json", e);
-    } catch (IOException | ArithmeticException e) {
+    } catch (IOException e) {
       throw new BadModelException(file + ": cannot be read as a tokenizer: " + firstLine(e), e);
     }
   }
@@ -347,7 +350,8 @@ public final class Tokenizer implements AutoCloseable {
 
   private static String firstLine(Exception e) {
     String message = String.valueOf(e.getMessage());
-    return message.lines().findFirst().orElse(message);
+    String line = message.lines().findFirst().orElse(message);
+    return line.replaceAll("[\\p{Cc}\\u2028\\u2029]", "?");
   }
 
   /** Waits for calls in flight. A second close does nothing. */

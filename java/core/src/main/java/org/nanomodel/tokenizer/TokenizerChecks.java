@@ -23,10 +23,42 @@ final class TokenizerChecks {
   private static final Pattern NESTED_QUANTIFIERS =
       Pattern.compile("[+*}]\\)+(?:[+*]|\\{\\d*,\\})");
 
+  /** Its JSON reader gives up at 128 levels of the whole file; known files have 6. */
+  private static final int MAX_DEPTH = 32;
+
   private TokenizerChecks() {}
 
   /** The parts of a tokenizer.json beside model and vocabulary. */
   static void checkPart(String name, JsonNode part) throws IOException {
+    checkReadable(name, part, 0);
+    checkRules(name, part);
+  }
+
+  /** What is JSON to us, but not to the library: it panics where a decoder cannot be read. */
+  private static void checkReadable(String name, JsonNode node, int depth) throws IOException {
+    if (depth > MAX_DEPTH) {
+      throw new IOException(name + ": nested more than " + MAX_DEPTH + " deep");
+    }
+    if (node.isTextual()) {
+      checkPairs(name, node.textValue());
+    } else if (node.isNumber() && !Double.isFinite(node.doubleValue())) {
+      throw new IOException(name + ": a number beyond float64");
+    }
+    for (var field : node.properties()) {
+      checkPairs(name, field.getKey());
+    }
+    for (JsonNode child : node) {
+      checkReadable(name, child, depth + 1);
+    }
+  }
+
+  private static void checkPairs(String name, String text) throws IOException {
+    if (text.codePoints().anyMatch(c -> c >= 0xD800 && c <= 0xDFFF)) {
+      throw new IOException(name + ": half a surrogate pair in a text");
+    }
+  }
+
+  private static void checkRules(String name, JsonNode part) throws IOException {
     if (part.path("type").asText().equals("TemplateProcessing")) {
       checkTemplate(part);
     }
@@ -40,7 +72,7 @@ final class TokenizerChecks {
     }
     for (JsonNode child : part) {
       if (child.isContainerNode()) {
-        checkPart(name, child);
+        checkRules(name, child);
       }
     }
   }

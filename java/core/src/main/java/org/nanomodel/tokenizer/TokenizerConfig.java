@@ -18,14 +18,28 @@ import org.nanomodel.BadModelException;
  */
 record TokenizerConfig(JsonNode json, Map<String, String> chatTemplates) {
   private static final ObjectMapper MAPPER = new ObjectMapper();
+  private static final long MAX_BYTES = 16L << 20;
 
   static TokenizerConfig read(Path directory) throws IOException {
     Path file = directory.resolve("tokenizer_config.json");
-    JsonNode json = Files.exists(file) ? MAPPER.readTree(file.toFile()) : MAPPER.createObjectNode();
+    JsonNode json = Files.exists(file) ? MAPPER.readTree(text(file, MAX_BYTES)) : MAPPER.createObjectNode();
     if (!json.isObject()) {
       throw new BadModelException(file + ": expected a JSON object, got " + json.getNodeType());
     }
     return new TokenizerConfig(json, templates(directory, json.path("chat_template")));
+  }
+
+  /** The text of a file of bounded size; a pipe or device is not waited for. */
+  static String text(Path file, long most) throws IOException {
+    if (!Files.isRegularFile(file)) {
+      String what = Files.exists(file) ? "not a regular file" : "no such file";
+      throw new BadModelException(file + ": " + what + ", expected a file of the tokenizer");
+    }
+    if (Files.size(file) > most) {
+      throw new BadModelException(
+          file + " has " + Files.size(file) + " bytes, expected at most " + most);
+    }
+    return Files.readString(file);
   }
 
   /** A text, or a list of texts with names; the file of its own goes first. */
@@ -43,7 +57,7 @@ record TokenizerConfig(JsonNode json, Map<String, String> chatTemplates) {
     }
     Path file = directory.resolve("chat_template.jinja");
     if (Files.exists(file)) {
-      templates.put("default", Files.readString(file));
+      templates.put("default", text(file, MAX_BYTES));
     }
     return Collections.unmodifiableMap(templates);
   }

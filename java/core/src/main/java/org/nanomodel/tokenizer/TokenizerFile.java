@@ -26,6 +26,10 @@ import java.util.stream.Collectors;
 record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int vocabSize) {
   private static final ObjectMapper MAPPER = new ObjectMapper();
   private static final JsonFactory FACTORY = MAPPER.getFactory();
+
+  /** Ids are places in tables of this many rows at most, as in config.json. */
+  private static final int MAX_VOCAB = 1 << 24;
+
   private static final Pattern BYTE = Pattern.compile("<0x[0-9A-Fa-f]{2}>");
 
   record AddedToken(int id, String content, boolean special) {}
@@ -75,8 +79,8 @@ record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int
       if (id < 0 || content == null || content.isEmpty()) {
         throw new IOException("added_tokens: an entry without id or content (id " + id + ")");
       }
+      grow(size, "added_tokens", id);
       added.add(new AddedToken(id, content, special));
-      size[0] = Math.max(size[0], Math.incrementExact(id));
     }
   }
 
@@ -114,10 +118,7 @@ record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int
       String token = parser.currentName();
       parser.nextToken();
       int id = parser.getIntValue();
-      if (id < 0) {
-        throw new IOException("model.vocab: id " + id);
-      }
-      size[0] = Math.max(size[0], Math.incrementExact(id));
+      grow(size, "model.vocab", id);
       if (token.length() == 6 && BYTE.matcher(token).matches()) {
         bytes.set(id);
       }
@@ -138,6 +139,13 @@ record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int
       id++;
     }
     size[0] = Math.max(size[0], id);
+  }
+
+  private static void grow(int[] size, String where, int id) throws IOException {
+    if (id < 0 || id >= MAX_VOCAB) {
+      throw new IOException(where + ": id " + id + ", expected 0.." + (MAX_VOCAB - 1));
+    }
+    size[0] = Math.max(size[0], id + 1);
   }
 
   private static void expect(JsonParser parser, JsonToken got, JsonToken want, String where)

@@ -60,6 +60,11 @@ public final class TinyModel {
     return names;
   }
 
+  /** All tensors, in the order of the file. */
+  public List<String> tensorNames() {
+    return List.copyOf(tensors.keySet());
+  }
+
   /** Writes config.json, a generation config and weights of F32. */
   public Path write(Path directory) throws IOException {
     Files.createDirectories(directory);

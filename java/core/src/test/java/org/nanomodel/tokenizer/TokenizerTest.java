@@ -10,6 +10,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.List;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -23,6 +24,9 @@ import org.nanomodel.SharedData;
  */
 class TokenizerTest {
   private static final ObjectMapper MAPPER = new ObjectMapper();
+
+  private static final String DEEP =
+      "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]";
 
   static Path golden(String name) {
     return SharedData.require(name.equals("stories3M") ? "models/stories3M" : "tokenizers/" + name);
@@ -166,9 +170,24 @@ class TokenizerTest {
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":99999999999},\"merges\":[]}}",
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a b\"]}}",
         "{\"added_tokens\":[{\"id\":0,\"content\":\"\"}],\"model\":{\"type\":\"BPE\"}}",
-        // these three would end the JVM if the library saw them
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"<0x00>\":2147483646},\"merges\":[]}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":16777216},\"merges\":[]}}",
+        "{\"added_tokens\":[{\"id\":2147483647,\"content\":\"x\"}],\"model\":{\"type\":\"BPE\"}}",
+        "{\"model\":{\"type\":\"Nonsense\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+        "{\"pre_tokenizer\":{\"type\":\"Nonsense\"},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a\"]}}",
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[\"a aaaaaaaaaaaaaaaa\"]}}",
+        // these six would end the JVM if the library saw them
         "{\"model\":{\"type\":\"BPE\",\"continuing_subword_prefix\":\"####\","
             + "\"vocab\":{\"a\":0,\"b\":1,\"ab\":2},\"merges\":[\"a b\"]}}",
+        "{\"decoder\":{\"type\":\"ByteLevel\",\"x\":\"\\ud800\"},"
+            + "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+        "{\"decoder\":{\"type\":\"ByteLevel\",\"x\":1e999},"
+            + "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
+        "{\"decoder\":{\"type\":\"ByteLevel\",\"x\":"
+            + DEEP
+            + "},"
+            + "\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
         "{\"post_processor\":{\"type\":\"Sequence\",\"processors\":[{\"type\":\"TemplateProcessing\","
             + "\"single\":[{\"SpecialToken\":{\"id\":\"x\",\"type_id\":0}}],\"pair\":[],"
             + "\"special_tokens\":{}}]},\"model\":{\"type\":\"BPE\",\"vocab\":{\"a\":0},\"merges\":[]}}",
@@ -185,6 +204,21 @@ class TokenizerTest {
         .satisfies(e -> assertThat(e.getMessage().lines()).hasSize(1));
     Files.write(file, "{\"\u00e9".getBytes(StandardCharsets.ISO_8859_1));
     assertThatThrownBy(() -> Tokenizer.load(directory)).isInstanceOf(BadModelException.class);
+  }
+
+  /** Ids with holes or used twice, and the same text twice: odd, but other programs read them. */
+  @ParameterizedTest
+  @ValueSource(strings = {"\"a\":0,\"b\":5", "\"a\":0,\"b\":0", "\"a\":0,\"a\":1,\"b\":2"})
+  void oddVocabulariesDoNoHarm(String vocab, @TempDir Path directory) throws IOException {
+    Files.writeString(
+        directory.resolve("tokenizer.json"),
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{" + vocab + "},\"merges\":[]}}");
+    try (Tokenizer tokenizer = Tokenizer.load(directory)) {
+      int[] ids = tokenizer.encode("ab");
+      assertThat(ids).hasSize(2);
+      assertThat(Arrays.stream(ids).max().orElseThrow()).isLessThan(tokenizer.vocabSize());
+      assertThat(tokenizer.decode(ids, false)).endsWith("b");
+    }
   }
 
   @Test
@@ -205,6 +239,9 @@ class TokenizerTest {
       assertThatThrownBy(() -> tokenizer.encode("a" + spaces))
           .isInstanceOf(IllegalArgumentException.class)
           .hasMessageContaining("spaces");
+      assertThatThrownBy(() -> tokenizer.encode("x".repeat(5_000_000)))
+          .isInstanceOf(IllegalArgumentException.class)
+          .hasMessageContaining("without a space");
       assertThat(tokenizer.encode("ab ".repeat(TokenizerChecks.LONGEST_RUN / 2))).isNotEmpty();
     }
   }
