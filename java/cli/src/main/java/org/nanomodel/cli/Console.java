@@ -97,6 +97,19 @@ final class Console {
     }
   }
 
+  /** One of several documents of {@code --json}, in a line; nothing without. */
+  void documentLine(JsonNode node) {
+    if (json) {
+      out.println(node);
+      out.flush();
+    }
+  }
+
+  /** Does somebody sit in front of it? */
+  boolean terminal() {
+    return terminal;
+  }
+
   /** One of the documents of JSON lines. */
   void line(JsonNode node) {
     out.println(node.toString());

@@ -4,12 +4,15 @@ import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.stream.Collectors;
 import org.nanomodel.AutoNanoModel;
 import org.nanomodel.NanoModel;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.chat.ChatMessage;
+import org.nanomodel.chat.ChatTemplate;
 import org.nanomodel.data.DataOptions;
 import org.nanomodel.data.TextData;
 import org.nanomodel.generate.GenerateOptions;
@@ -55,17 +58,25 @@ final class Generate extends Verb {
 
   @Mixin private SamplingFlags sampling;
 
-  @Option(names = "--chat", hidden = true, description = "The prompt is a message of a chat.")
+  @Option(
+      names = "--chat",
+      description = "The prompt is a user's message; the model's chat template goes around it.")
   private boolean chat;
+
+  @Mixin private ChatFlags chatFlags;
 
   @Mixin private EngineFlags engine;
 
   @Override
   void run() throws IOException {
     check();
-    GenerateOptions options = sampling.options();
+    long seed = sampling.seed();
     try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options())) {
-      List<int[]> prompts = prompts(loaded.tokenizer());
+      Optional<ChatTemplate> template = template(loaded.tokenizer());
+      List<int[]> prompts = prompts(loaded.tokenizer(), template);
+      List<Integer> ends =
+          template.map(t -> t.turnEnds(loaded.tokenizer().orElseThrow())).orElse(List.of());
+      GenerateOptions options = sampling.options(seed, ends, sampling.stop());
       if (prompts.size() == 1 && options.n() == 1) {
         one(loaded, prompts.getFirst(), options);
       } else {
@@ -149,14 +160,22 @@ final class Generate extends Verb {
       throw new UsageException(
           "Give one of --prompt, --prompt-file, --input-ids; got " + (given == 0 ? "none" : given));
     }
-    if (chat) {
+    if (chat && inputIds != null) {
+      throw new UsageException("--chat needs a message in --prompt or --prompt-file, not ids");
+    }
+    if (!chat && chatFlags.given()) {
       throw new UsageException(
-          "--chat needs chat templates, which this version does not render; write the template into"
-              + " --prompt");
+          "--system, --chat-template-file and --chat-template-kwargs go with --chat");
     }
   }
 
-  private List<int[]> prompts(Optional<Tokenizer> tokenizer) {
+  private Optional<ChatTemplate> template(Optional<Tokenizer> tokenizer) throws IOException {
+    return chat && tokenizer.isPresent()
+        ? Optional.of(chatFlags.template(tokenizer.get()))
+        : Optional.empty();
+  }
+
+  private List<int[]> prompts(Optional<Tokenizer> tokenizer, Optional<ChatTemplate> template) {
     if (inputIds != null) {
       return List.of(inputIds.stream().mapToInt(Integer::intValue).toArray());
     }
@@ -171,7 +190,22 @@ final class Generate extends Verb {
               + "' has no tokenizer.json; give token ids with --input-ids, or rows of them in"
               + " --prompt-file");
     }
+    if (template.isPresent() && data.isText()) {
+      return data.texts().stream()
+          .map(text -> template.get().encode(tokenizer.get(), messages(text), chatFlags.options()))
+          .toList();
+    }
     return data.rows(tokenizer, Integer.MAX_VALUE);
+  }
+
+  /** A user's message, after the system's where there is one. */
+  private List<ChatMessage> messages(String text) {
+    List<ChatMessage> messages = new ArrayList<>();
+    if (chatFlags.system() != null) {
+      messages.add(ChatMessage.system(chatFlags.system()));
+    }
+    messages.add(ChatMessage.user(text));
+    return messages;
   }
 
   private ObjectNode json(NanoModel loaded, GenerateResult result, int[] prompt, long seed) {

@@ -20,6 +20,7 @@ import picocli.CommandLine.Spec;
     synopsisSubcommandLabel = "VERB",
     subcommands = {
       Generate.class,
+      Chat.class,
       Eval.class,
       Quantize.class,
       Convert.class,

@@ -91,8 +91,24 @@ final class SamplingFlags {
       description = "Ends the text; not printed. May be given several times.")
   private List<String> stop = List.of();
 
-  GenerateOptions options() {
-    long chosen = seed != null ? seed : ThreadLocalRandom.current().nextLong(1L << 31);
+  int maxTokens() {
+    return maxTokens;
+  }
+
+  List<String> stop() {
+    return stop;
+  }
+
+  /** The one that was given, or another each time. */
+  long seed() {
+    return seed != null ? seed : ThreadLocalRandom.current().nextLong(1L << 31);
+  }
+
+  /**
+   * @param stopIds tokens that end the text besides the model's own
+   * @param stopTexts texts that do; empty where the printing looks for them
+   */
+  GenerateOptions options(long chosenSeed, List<Integer> stopIds, List<String> stopTexts) {
     return GenerateOptions.builder()
         .maxTokens(maxTokens)
         .temperature(temperature)
@@ -105,8 +121,9 @@ final class SamplingFlags {
         .logitBias(logitBias)
         .logprobs(logprobs)
         .n(answers)
-        .seed(chosen)
-        .stop(stop)
+        .seed(chosenSeed)
+        .stopIds(stopIds)
+        .stop(stopTexts)
         .build();
   }
 }

@@ -9,7 +9,6 @@ final class Verbs {
   /** Named in the documentation of the command line, but not in this version. */
   static final List<String> LATER =
       List.of(
-          "chat",
           "serve",
           "train",
           "data",

@@ -49,6 +49,7 @@ class VerbsTest {
   @ValueSource(
       strings = {
         "generate",
+        "chat",
         "eval",
         "quantize",
         "convert",

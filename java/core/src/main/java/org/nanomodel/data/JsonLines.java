@@ -1,6 +1,7 @@
 package org.nanomodel.data;
 
 import com.fasterxml.jackson.core.JsonProcessingException;
+import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.DeserializationFeature;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
@@ -10,40 +11,44 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.chat.ChatMessage;
 
 /**
- * A .jsonl file: a line is {"text": ...}, {"input_ids": [...]}, or an array of ids; all lines of
- * one kind.
- *
- * @param texts null when the lines hold ids
- * @param ids null when the lines hold text
+ * A .jsonl file: a line is {"text": ...}, {"messages": [...]}, {"input_ids": [...]}, or an array of
+ * ids; all lines of one kind. What the lines do not hold is empty.
  */
-record JsonLines(List<String> texts, List<int[]> ids) {
+record JsonLines(List<String> texts, List<List<ChatMessage>> chats, List<int[]> ids) {
   private static final ObjectMapper MAPPER =
       new ObjectMapper().enable(DeserializationFeature.FAIL_ON_TRAILING_TOKENS);
 
+  private static final TypeReference<Map<String, Object>> FIELDS = new TypeReference<>() {};
+
   static JsonLines read(Path path) throws IOException {
-    List<String> texts = new ArrayList<>();
-    List<int[]> ids = new ArrayList<>();
+    var lines = new JsonLines(new ArrayList<>(), new ArrayList<>(), new ArrayList<>());
     try (BufferedReader reader = Files.newBufferedReader(path)) {
       int number = 0;
       for (String line = reader.readLine(); line != null; line = reader.readLine()) {
         number++;
         if (!line.isBlank()) {
-          add(line, path + ":" + number, texts, ids);
+          lines.add(line, path + ":" + number);
         }
       }
     }
-    if (!texts.isEmpty() && !ids.isEmpty()) {
+    int kinds =
+        (lines.texts.isEmpty() ? 0 : 1)
+            + (lines.chats.isEmpty() ? 0 : 1)
+            + (lines.ids.isEmpty() ? 0 : 1);
+    if (kinds > 1) {
       throw new NanoModelException(
-          "%s: has %d lines of text and %d lines of ids; expected one kind"
-              .formatted(path, texts.size(), ids.size()));
+          "%s: has %d lines of text, %d of messages and %d of ids; expected one kind"
+              .formatted(path, lines.texts.size(), lines.chats.size(), lines.ids.size()));
     }
-    return ids.isEmpty() ? new JsonLines(texts, null) : new JsonLines(null, ids);
+    return lines;
   }
 
-  private static void add(String line, String where, List<String> texts, List<int[]> ids) {
+  private void add(String line, String where) {
     JsonNode node;
     try {
       node = MAPPER.readTree(line);
@@ -54,15 +59,30 @@ record JsonLines(List<String> texts, List<int[]> ids) {
       texts.add(node.get("text").textValue());
     } else if (node.isArray() || node.path("input_ids").isArray()) {
       ids.add(ids(node.isArray() ? node : node.get("input_ids"), where));
-    } else if (node.has("messages")) {
-      throw new NanoModelException(
-          where
-              + ": 'messages' need the model's chat template, which this version does not render;"
-              + " use lines with text or input_ids");
+    } else if (node.path("messages").isArray()) {
+      chats.add(messages(node.get("messages"), where));
     } else {
       throw new NanoModelException(
-          where + ": expected text, input_ids, or an array of ids; got " + summary(node));
+          where + ": expected text, messages, input_ids, or an array of ids; got " + summary(node));
     }
+  }
+
+  private static List<ChatMessage> messages(JsonNode array, String where) {
+    List<ChatMessage> messages = new ArrayList<>();
+    for (JsonNode message : array) {
+      try {
+        messages.add(new ChatMessage(MAPPER.convertValue(message, FIELDS)));
+      } catch (IllegalArgumentException | NullPointerException e) {
+        throw new NanoModelException(
+            "%s: message %d is %s; expected an object with a role"
+                .formatted(where, messages.size(), summary(message)),
+            e);
+      }
+    }
+    if (messages.isEmpty()) {
+      throw new NanoModelException(where + ": messages is empty; expected at least one");
+    }
+    return messages;
   }
 
   private static int[] ids(JsonNode array, String where) {

@@ -13,6 +13,9 @@ import java.util.Optional;
 import java.util.Random;
 import java.util.stream.IntStream;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.chat.ChatMessage;
+import org.nanomodel.chat.ChatOptions;
+import org.nanomodel.chat.ChatTemplate;
 import org.nanomodel.tokenizer.Tokenizer;
 
 /**
@@ -25,12 +28,19 @@ public final class TextData {
   private static final String STORY_END = "<|endoftext|>";
 
   private final String name;
-  private final List<String> texts; // either this
-  private final List<int[]> ids; // or this is null
+  private final List<String> texts; // one of these three is not null
+  private final List<List<ChatMessage>> chats;
+  private final List<int[]> ids;
   private final DataOptions options;
 
-  private TextData(String name, List<String> texts, List<int[]> ids, DataOptions options) {
+  private TextData(
+      String name,
+      List<String> texts,
+      List<List<ChatMessage>> chats,
+      List<int[]> ids,
+      DataOptions options) {
     this.name = name;
+    this.chats = chats == null ? null : select(chats, options);
     this.options = options;
     this.texts = texts == null ? null : select(texts, options);
     this.ids = ids == null ? null : select(ids, options);
@@ -38,12 +48,17 @@ public final class TextData {
 
   /** Documents that are at hand. */
   public static TextData ofTexts(String name, List<String> documents, DataOptions options) {
-    return new TextData(name, List.copyOf(documents), null, options);
+    return new TextData(name, List.copyOf(documents), null, null, options);
   }
 
   /** Rows that are at hand. */
   public static TextData ofIds(String name, List<int[]> rows, DataOptions options) {
-    return new TextData(name, null, List.copyOf(rows), options);
+    return new TextData(name, null, null, List.copyOf(rows), options);
+  }
+
+  /** Chats that are at hand; the model's chat template makes texts of them. */
+  public static TextData ofChats(String name, List<List<ChatMessage>> chats, DataOptions options) {
+    return new TextData(name, null, List.copyOf(chats), null, options);
   }
 
   /**
@@ -75,12 +90,17 @@ public final class TextData {
     try {
       if (file.endsWith(".jsonl")) {
         JsonLines lines = JsonLines.read(path);
-        return new TextData(path.toString(), lines.texts(), lines.ids(), options);
+        if (!lines.chats().isEmpty()) {
+          return ofChats(path.toString(), lines.chats(), options);
+        }
+        return lines.ids().isEmpty()
+            ? ofTexts(path.toString(), lines.texts(), options)
+            : ofIds(path.toString(), lines.ids(), options);
       }
       if (file.endsWith(".safetensors")) {
-        return new TextData(path.toString(), null, IdTensor.read(path), options);
+        return ofIds(path.toString(), IdTensor.read(path), options);
       }
-      return new TextData(path.toString(), split(Files.readString(path), options), null, options);
+      return ofTexts(path.toString(), split(Files.readString(path), options), options);
     } catch (CharacterCodingException e) {
       throw new NanoModelException(path + ": is not UTF-8 text", e);
     } catch (IOException e) {
@@ -121,7 +141,7 @@ public final class TextData {
     return name;
   }
 
-  /** Text rather than ids? */
+  /** Text rather than chats or ids? */
   public boolean isText() {
     return texts != null;
   }
@@ -133,11 +153,12 @@ public final class TextData {
 
   /** Number of documents or rows. */
   public int size() {
-    return texts == null ? ids.size() : texts.size();
+    return texts != null ? texts.size() : chats != null ? chats.size() : ids.size();
   }
 
   /**
-   * Each document on its own, tokenized as the model expects a text; or the rows of ids.
+   * Each document on its own, tokenized as the model expects a text; or each chat, as its template
+   * writes it; or the rows of ids.
    *
    * @param tokenizer needed for text only
    * @param context documents of text are cut to this many tokens; rows of ids are not
@@ -146,9 +167,9 @@ public final class TextData {
     List<int[]> rows = new ArrayList<>();
     long left = options.limitTokens() == 0 ? Long.MAX_VALUE : options.limitTokens();
     for (int i = 0; i < size() && left > 0; i++) {
-      int[] row = texts == null ? ids.get(i) : tokenize(require(tokenizer), texts.get(i));
+      int[] row = ids != null ? ids.get(i) : tokenize(require(tokenizer), i);
       long most = Math.min(left, options.seqLen() == 0 ? Integer.MAX_VALUE : options.seqLen());
-      most = texts == null ? most : Math.min(most, context);
+      most = ids != null ? most : Math.min(most, context);
       row = row.length > most ? Arrays.copyOf(row, (int) most) : row;
       left -= row.length;
       rows.add(row);
@@ -156,7 +177,11 @@ public final class TextData {
     return rows;
   }
 
-  private int[] tokenize(Tokenizer tokenizer, String document) {
+  private int[] tokenize(Tokenizer tokenizer, int i) {
+    if (chats != null) {
+      return ChatTemplate.require(tokenizer).encode(tokenizer, chats.get(i), ChatOptions.WHOLE);
+    }
+    String document = texts.get(i);
     String enclose = options.enclose();
     return enclose == null
         ? tokenizer.encode(document, true)
@@ -170,7 +195,13 @@ public final class TextData {
    */
   public int[] stream(Optional<Tokenizer> tokenizer) {
     int[] all;
-    if (texts == null) {
+    if (chats != null) {
+      all =
+          IntStream.range(0, chats.size())
+              .mapToObj(i -> tokenize(require(tokenizer), i))
+              .flatMapToInt(Arrays::stream)
+              .toArray();
+    } else if (texts == null) {
       all = ids.stream().flatMapToInt(Arrays::stream).toArray();
     } else if (options.enclose() != null) {
       String joined = String.join(options.enclose(), texts);

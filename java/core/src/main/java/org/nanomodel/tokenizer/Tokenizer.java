@@ -1,18 +1,21 @@
 package org.nanomodel.tokenizer;
 
 import ai.djl.huggingface.tokenizers.jni.TokenizersLibrary;
-import com.fasterxml.jackson.databind.JsonNode;
-import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.IOException;
 import java.nio.charset.CharacterCodingException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.security.SecureRandom;
 import java.util.Arrays;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.concurrent.locks.ReadWriteLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.LongFunction;
+import java.util.function.LongSupplier;
 import org.nanomodel.BadModelException;
 
 /**
@@ -26,28 +29,25 @@ import org.nanomodel.BadModelException;
  * <p>May be used by several threads at once.
  */
 public final class Tokenizer implements AutoCloseable {
-  private static final ObjectMapper MAPPER = new ObjectMapper();
-
   /** Several times the largest tokenizer.json seen. */
   private static final long MAX_BYTES = 128L << 20;
-
-  private static final long MAX_SIDE_BYTES = 16L << 20;
 
   private final Path file;
   private final TokenizerFile contents;
   private final TokenizersLibrary library;
-  private final JsonNode config;
-  private final Optional<String> chatTemplate;
+  private final TokenizerConfig config;
   private final ReadWriteLock lock = new ReentrantReadWriteLock();
   private long handle;
   private long plainHandle; // the tokenizer without special tokens, made when first needed
+  private long markedHandle; // the one whose special tokens are spelled with the mark before them
 
-  private Tokenizer(
-      Path file, TokenizerFile contents, JsonNode config, Optional<String> chatTemplate) {
+  /** Not to be guessed, so that no text can bring it. */
+  private final String mark = "\uFDD1" + HexFormat.of().toHexDigits(new SecureRandom().nextLong());
+
+  private Tokenizer(Path file, TokenizerFile contents, TokenizerConfig config) {
     this.file = file;
     this.contents = contents;
     this.config = config;
-    this.chatTemplate = chatTemplate;
     this.library = HuggingFaceLibrary.get();
     this.handle = create(contents.json());
   }
@@ -57,11 +57,8 @@ public final class Tokenizer implements AutoCloseable {
     Path file = Files.isDirectory(path) ? path.resolve("tokenizer.json") : path;
     Path directory = file.toAbsolutePath().getParent();
     try {
-      TokenizerFile contents = TokenizerFile.parse(text(file, MAX_BYTES));
-      Path configFile = directory.resolve("tokenizer_config.json");
-      JsonNode config =
-          Files.exists(configFile) ? readObject(configFile) : MAPPER.createObjectNode();
-      return new Tokenizer(file, contents, config, chatTemplate(directory, config));
+      TokenizerFile contents = TokenizerFile.parse(TokenizerConfig.text(file, MAX_BYTES));
+      return new Tokenizer(file, contents, TokenizerConfig.read(directory));
     } catch (CharacterCodingException e) {
       throw new BadModelException(file + ": not UTF-8 text; expected a tokenizer.json", e);
     } catch (IOException e) {
@@ -74,43 +71,6 @@ public final class Tokenizer implements AutoCloseable {
     return Files.exists(directory.resolve("tokenizer.json"))
         ? Optional.of(load(directory))
         : Optional.empty();
-  }
-
-  /** The text of a file of bounded size; a pipe or device is not waited for. */
-  private static String text(Path file, long most) throws IOException {
-    if (!Files.isRegularFile(file)) {
-      String what = Files.exists(file) ? "not a regular file" : "no such file";
-      throw new BadModelException(file + ": " + what + ", expected a file of the tokenizer");
-    }
-    if (Files.size(file) > most) {
-      throw new BadModelException(
-          file + " has " + Files.size(file) + " bytes, expected at most " + most);
-    }
-    return Files.readString(file);
-  }
-
-  private static JsonNode readObject(Path path) throws IOException {
-    JsonNode node = MAPPER.readTree(text(path, MAX_SIDE_BYTES));
-    if (!node.isObject()) {
-      throw new BadModelException(path + ": expected a JSON object, got " + node.getNodeType());
-    }
-    return node;
-  }
-
-  private static Optional<String> chatTemplate(Path directory, JsonNode config) throws IOException {
-    Path file = directory.resolve("chat_template.jinja");
-    if (Files.exists(file)) {
-      return Optional.of(text(file, MAX_SIDE_BYTES));
-    }
-    JsonNode template = config.path("chat_template");
-    if (template.isArray()) {
-      for (JsonNode named : template) {
-        if (named.path("name").asText().equals("default")) {
-          return Optional.ofNullable(named.path("template").textValue());
-        }
-      }
-    }
-    return Optional.ofNullable(template.textValue());
   }
 
   private long create(String json) {
@@ -150,12 +110,33 @@ public final class Tokenizer implements AutoCloseable {
     return toIds(whole(text), false, contents.mentionsSpecial(text));
   }
 
+  /**
+   * Ids of a text that is put together of parts, some of which may spell special tokens and others
+   * not: a prompt with what a user typed in it. A token is never put together of two kinds of
+   * parts, and nothing is added around the text; all else is as if it were one text.
+   */
+  public int[] encode(List<TextPart> parts) {
+    if (parts.stream().allMatch(TextPart::special)) {
+      return encode(String.join("", parts.stream().map(TextPart::text).toList()), false);
+    }
+    StringBuilder text = new StringBuilder();
+    for (TextPart part : parts) {
+      text.append(part.special() ? contents.withMark(part.text(), mark) : part.text());
+    }
+    openMarked();
+    return toIds(whole(text.toString()), false, () -> markedHandle);
+  }
+
   private int[] toIds(String text, boolean addSpecialTokens, boolean plain) {
     if (plain) {
       openPlain();
     }
-    return use(open -> {
-      long encoding = encodeNatively(plain ? plainHandle : open, text, addSpecialTokens);
+    return toIds(text, addSpecialTokens, () -> plain ? plainHandle : handle);
+  }
+
+  private int[] toIds(String text, boolean addSpecialTokens, LongSupplier which) {
+    return use(_ -> {
+      long encoding = encodeNatively(which.getAsLong(), text, addSpecialTokens);
       try {
         long[] ids = library.getTokenIds(encoding);
         int[] out = new int[ids.length];
@@ -177,6 +158,17 @@ public final class Tokenizer implements AutoCloseable {
     }
   }
 
+  private void openMarked() {
+    lock.writeLock().lock();
+    try {
+      if (handle != 0 && markedHandle == 0) {
+        markedHandle = create(contents.jsonWithMark(mark));
+      }
+    } finally {
+      lock.writeLock().unlock();
+    }
+  }
+
   private void openPlain() {
     lock.writeLock().lock();
     try {
@@ -194,17 +186,17 @@ public final class Tokenizer implements AutoCloseable {
    */
   private int[] withConfiguredEnds(int[] ids, String text) {
     int[] out = ids;
-    if (config.path("add_bos_token").isBoolean() && bosId().isPresent()) {
+    if (config.json().path("add_bos_token").isBoolean() && bosId().isPresent()) {
       int bos = bosId().getAsInt();
-      boolean want = config.get("add_bos_token").booleanValue();
+      boolean want = config.json().get("add_bos_token").booleanValue();
       boolean has = out.length > 0 && out[0] == bos;
       if (want && !has) {
         out = prepend(bos, out);
-      } else if (!want && has && !text.startsWith(token("bos_token"))) {
+      } else if (!want && has && !text.startsWith(config.token("bos_token"))) {
         out = Arrays.copyOfRange(out, 1, out.length);
       }
     }
-    if (config.path("add_eos_token").asBoolean(false) && eosId().isPresent()) {
+    if (config.json().path("add_eos_token").asBoolean(false) && eosId().isPresent()) {
       int eos = eosId().getAsInt();
       if (out.length == 0 || out[out.length - 1] != eos) {
         out = Arrays.copyOf(out, out.length + 1);
@@ -261,12 +253,12 @@ public final class Tokenizer implements AutoCloseable {
 
   /** The id of the token that begins a text, if the model has one. */
   public OptionalInt bosId() {
-    return idOf(token("bos_token"));
+    return idOf(config.token("bos_token"));
   }
 
   /** The id of the token that ends a text, if the model has one. */
   public OptionalInt eosId() {
-    return idOf(token("eos_token"));
+    return idOf(config.token("eos_token"));
   }
 
   /** The id of an added token by its spelling, such as {@code <|im_end|>}. */
@@ -280,21 +272,37 @@ public final class Tokenizer implements AutoCloseable {
     return contents.isSpecial(id);
   }
 
+  /** The spellings of the special tokens. */
+  public List<String> specialTokens() {
+    return contents.specialTokens();
+  }
+
   /**
-   * The Jinja template that turns messages into a prompt, from chat_template.jinja or
-   * tokenizer_config.json.
+   * The Jinja templates that turn messages into a prompt, by name: that of chat_template.jinja, or
+   * the one of tokenizer_config.json, is {@code default}; the latter may have others. Empty when
+   * there is none.
    */
+  public Map<String, String> chatTemplates() {
+    return config.chatTemplates();
+  }
+
+  /** The one of them that is called default. */
   public Optional<String> chatTemplate() {
-    return chatTemplate;
+    return Optional.ofNullable(config.chatTemplates().get("default"));
+  }
+
+  /** The tokens that tokenizer_config.json names: {@code bos_token} to its spelling, and so on. */
+  public Map<String, String> specialNames() {
+    return config.tokens();
+  }
+
+  /** The tokenizer.json that it was read from. */
+  public Path file() {
+    return file;
   }
 
   boolean isByteToken(int id) {
     return contents.byteTokens().get(id);
-  }
-
-  private String token(String key) {
-    JsonNode node = config.path(key);
-    return node.isObject() ? node.path("content").textValue() : node.textValue();
   }
 
   /**
@@ -358,6 +366,10 @@ public final class Tokenizer implements AutoCloseable {
       if (plainHandle != 0) {
         library.deleteTokenizer(plainHandle);
         plainHandle = 0;
+      }
+      if (markedHandle != 0) {
+        library.deleteTokenizer(markedHandle);
+        markedHandle = 0;
       }
     } finally {
       lock.writeLock().unlock();

@@ -11,8 +11,12 @@ import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.util.ArrayList;
 import java.util.BitSet;
+import java.util.Comparator;
 import java.util.List;
+import java.util.Set;
+import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import java.util.stream.Collectors;
 
 /**
  * What must be known of a tokenizer.json beside what the tokenizers library does with it: its added
@@ -164,16 +168,64 @@ record TokenizerFile(String json, List<AddedToken> added, BitSet byteTokens, int
     return pattern != null && pattern.matcher(text).find();
   }
 
+  /** Finds the longest special token at each place, as the library does. */
   private Pattern specialPattern() {
-    StringBuilder alternatives = new StringBuilder();
-    for (AddedToken token : added) {
-      if (token.special()) {
-        alternatives
-            .append(alternatives.isEmpty() ? "" : "|")
-            .append(Pattern.quote(token.content()));
+    String alternatives =
+        specialTokens().stream()
+            .sorted(Comparator.comparingInt(String::length).reversed())
+            .map(Pattern::quote)
+            .collect(Collectors.joining("|"));
+    return alternatives.isEmpty() ? null : Pattern.compile(alternatives);
+  }
+
+  /** Their spellings. */
+  List<String> specialTokens() {
+    return added.stream().filter(AddedToken::special).map(AddedToken::content).toList();
+  }
+
+  /** The text with the mark before every special token. */
+  String withMark(String text, String mark) {
+    Pattern pattern = specialPattern();
+    return pattern == null
+        ? text
+        : pattern.matcher(text).replaceAll(found -> Matcher.quoteReplacement(mark + found.group()));
+  }
+
+  /**
+   * The same tokenizer with special tokens that are spelled with a mark before them, in the
+   * vocabulary too: to it, "<|im_end|>" is ordinary characters, and the marked one is the token.
+   */
+  String jsonWithMark(String mark) {
+    Set<String> specials = Set.copyOf(specialTokens());
+    try {
+      ObjectNode root = (ObjectNode) MAPPER.readTree(json);
+      for (JsonNode token : root.path("added_tokens")) {
+        if (token.path("special").asBoolean()) {
+          ((ObjectNode) token).put("content", mark + token.get("content").textValue());
+        }
       }
+      JsonNode model = root.path("model");
+      if (model.path("vocab") instanceof ObjectNode vocab) {
+        for (String special : specials) {
+          if (vocab.has(special)) {
+            vocab.set(mark + special, vocab.remove(special));
+          }
+        }
+      } else {
+        for (JsonNode entry : model.path("vocab")) {
+          if (specials.contains(entry.path(0).asText())) {
+            ((ArrayNode) entry).set(0, mark + entry.get(0).textValue());
+          }
+        }
+      }
+      if (specials.contains(model.path("unk_token").asText())) {
+        ((ObjectNode) model).put("unk_token", mark + model.get("unk_token").textValue());
+      }
+      root.putNull("post_processor");
+      return MAPPER.writeValueAsString(root);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
     }
-    return alternatives.isEmpty() ? null : Pattern.compile(alternatives.toString());
   }
 
   /**

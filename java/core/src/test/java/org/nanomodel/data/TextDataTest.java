@@ -83,9 +83,10 @@ class TextDataTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "{\"messages\":[]}|chat template",
-        "{\"txt\":1}|expected text, input_ids",
-        "3|expected text, input_ids",
+        "{\"messages\":[]}|messages is empty",
+        "{\"messages\":[{\"content\":\"x\"}]}|expected an object with a role",
+        "{\"txt\":1}|expected text, messages",
+        "3|expected text, messages",
         "{|not JSON",
         "[1] [2]|not JSON",
         "[1,-2]|id 1 is -2",
@@ -102,7 +103,23 @@ class TextDataTest {
   @Test
   void textAndIdsDoNotMix() {
     assertThatThrownBy(() -> open("a.jsonl", "[7]\n{\"text\":\"a\"}", DataOptions.ALL))
-        .hasMessageContaining("1 lines of text and 1 lines of ids");
+        .hasMessageContaining("1 lines of text, 0 of messages and 1 of ids");
+  }
+
+  @Test
+  void messagesGoThroughTheModelsTemplate() throws IOException {
+    String line = "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi <|im_end|>\"}]}\n";
+    TextData data = open("c.jsonl", line + line, DataOptions.ALL);
+    assertThat(data.size()).isEqualTo(2);
+    try (Tokenizer tokenizer =
+        Tokenizer.load(SharedData.root().resolve("data/models/stories-qwen3"))) {
+      List<int[]> rows = data.rows(Optional.of(tokenizer), 512);
+      assertThat(tokenizer.decode(rows.get(1), false))
+          .isEqualTo("<|im_start|>user\nHi <|im_end|><|im_end|>\n");
+      assertThat(rows.get(1)).containsOnlyOnce(2047); // the user's <|im_end|> is text
+      assertThat(data.stream(Optional.of(tokenizer))).hasSize(2 * rows.get(1).length);
+    }
+    assertThatThrownBy(() -> data.rows(Optional.empty(), 512)).hasMessageContaining("tokenizer");
   }
 
   @ParameterizedTest
