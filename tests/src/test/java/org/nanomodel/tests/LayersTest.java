@@ -24,7 +24,8 @@ class LayersTest {
           .layer("model")
           .definedBy(ROOT + ".model..")
           .layer("files")
-          .definedBy(ROOT + ".checkpoint..", ROOT + ".tokenizer..", ROOT + ".data..", ROOT + ".chat..")
+          .definedBy(
+              ROOT + ".checkpoint..", ROOT + ".tokenizer..", ROOT + ".data..", ROOT + ".chat..")
           .layer("ops")
           .definedBy(ROOT + ".ops..", ROOT + ".tensor..")
           .layer("ffi")

@@ -140,7 +140,8 @@ final class ChatSession {
       console.note("(forgot the %d oldest messages: the context is full)", prompt.forgotten());
     }
     TextOut text = new TextOut(console, tokenizer, prompt.ids(), sampling.stop());
-    var request = new Request(prompt.ids(), sampling.options(seed++, ends, List.of()), text::add, cancel);
+    var request =
+        new Request(prompt.ids(), sampling.options(seed++, ends, List.of()), text::add, cancel);
     GenerateResult result = new Generator(model.graph()).generate(request);
     text.finish();
     console.write(System.lineSeparator());

@@ -22,7 +22,8 @@ record TokenizerConfig(JsonNode json, Map<String, String> chatTemplates) {
 
   static TokenizerConfig read(Path directory) throws IOException {
     Path file = directory.resolve("tokenizer_config.json");
-    JsonNode json = Files.exists(file) ? MAPPER.readTree(text(file, MAX_BYTES)) : MAPPER.createObjectNode();
+    JsonNode json =
+        Files.exists(file) ? MAPPER.readTree(text(file, MAX_BYTES)) : MAPPER.createObjectNode();
     if (!json.isObject()) {
       throw new BadModelException(file + ": expected a JSON object, got " + json.getNodeType());
     }
