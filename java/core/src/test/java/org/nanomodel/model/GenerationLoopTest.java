@@ -427,6 +427,7 @@ class GenerationLoopTest {
   }
 
   @Test
+  @SuppressWarnings("try") // closing the loop early is what is tested
   void aListenerCanNeitherCloseItsLoopNorWaitForIt() {
     try (var loop = loop()) {
       Generation closing =
