@@ -29,13 +29,14 @@ class FailuresTest {
   void noVerbIsAUsageErrorThatListsThem() {
     Nanomodel.run()
         .failed(
-            2, "generate, eval, quantize, convert, inspect, logits, compare, bench, demo, doctor");
+            2,
+            "generate, chat, eval, quantize, convert, inspect, logits, compare, bench, demo,"
+                + " doctor");
   }
 
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "chat",
         "serve",
         "train",
         "data",
