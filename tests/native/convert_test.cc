@@ -57,7 +57,7 @@ std::vector<To> converted(const TestEngine& engine, int32_t from, int32_t to, co
   const int64_t n = static_cast<int64_t>(x.size());
   Guarded<From> in(n, edge);
   Guarded<To> out(n, edge);
-  std::memcpy(in.data(), x.data(), x.size() * sizeof(From));
+  if (!x.empty()) std::memcpy(in.data(), x.data(), x.size() * sizeof(From));
   nm_convert_args a = args<nm_convert_args>();
   a.from = from;
   a.to = to;
