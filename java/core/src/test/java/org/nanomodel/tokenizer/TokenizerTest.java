@@ -217,7 +217,8 @@ class TokenizerTest {
       int[] ids = tokenizer.encode("ab");
       assertThat(ids).hasSize(2);
       assertThat(Arrays.stream(ids).max().orElseThrow()).isLessThan(tokenizer.vocabSize());
-      assertThat(tokenizer.decode(ids, false)).endsWith("b");
+      // which of two texts with one id comes back is the tokenizer library's choice
+      assertThat(tokenizer.decode(ids, false)).matches("[ab] [ab]");
     }
   }
 
