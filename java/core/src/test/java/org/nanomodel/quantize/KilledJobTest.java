@@ -45,9 +45,8 @@ class KilledJobTest {
     var random = new Random(3);
     int killed = 0;
     for (int i = 0; i < KILLS; i++) {
-      // JVM start and work take about equal parts; most kills come after the start, the first
-      // before
-      // any machine is through with it
+      // JVM start and work take about equal parts; most kills come after the start. The first comes
+      // before any machine is through with it.
       long limit = i == 0 ? 150 : whole / 3 + random.nextLong(1 + whole * 2 / 3);
       if (run(model, "out", limit) < 0) {
         killed++;
