@@ -12,6 +12,8 @@ import java.util.Random;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.atomic.AtomicReferenceArray;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
@@ -86,15 +88,20 @@ class GenerationLoopTest {
 
   /** Submits the next request at the third token of the one before. */
   private static List<GenerateResult> staggered(GenerationLoop loop, List<Request> requests) {
-    List<Generation> handles = Collections.synchronizedList(new ArrayList<>());
+    // By number: the third token of one may come before its own submit has returned.
+    var handles = new AtomicReferenceArray<Generation>(requests.size());
     var all = new CountDownLatch(requests.size());
     submit(loop, requests, 0, handles, all);
     join(all);
-    return handles.stream().map(Generation::result).toList();
+    return IntStream.range(0, requests.size()).mapToObj(i -> handles.get(i).result()).toList();
   }
 
   private static void submit(
-      GenerationLoop loop, List<Request> requests, int i, List<Generation> to, CountDownLatch all) {
+      GenerationLoop loop,
+      List<Request> requests,
+      int i,
+      AtomicReferenceArray<Generation> to,
+      CountDownLatch all) {
     if (i < requests.size()) {
       var tokens = new AtomicInteger();
       Request r = requests.get(i);
@@ -105,7 +112,7 @@ class GenerationLoopTest {
             }
             return true;
           };
-      to.add(loop.submit(listening(r.prompt(), r.options(), third)));
+      to.set(i, loop.submit(listening(r.prompt(), r.options(), third)));
       all.countDown();
     }
   }
@@ -288,7 +295,7 @@ class GenerationLoopTest {
           .isCloseTo(x[logprobs.id()] - total, org.assertj.core.data.Offset.offset(1e-6));
       assertThat(logprobs.top()).hasSize(5);
       var sorted =
-          java.util.stream.IntStream.range(0, 97)
+          IntStream.range(0, 97)
               .boxed()
               .sorted((a, b) -> Float.compare(x[b], x[a]))
               .toList();
