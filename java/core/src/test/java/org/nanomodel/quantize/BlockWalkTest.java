@@ -187,8 +187,7 @@ class BlockWalkTest {
       var expected = new ArrayList<float[]>();
       try (var s = cache.newSequence()) {
         int[] ids = Arrays.copyOf(chunks.chunks().getFirst().ids(), LENGTHS[0]);
-        var batch =
-            model.newBatch(1, 64).add(s, ids, 0, ids.length, Batch.Logits.NONE);
+        var batch = model.newBatch(1, 64).add(s, ids, 0, ids.length, Batch.Logits.NONE);
         model.forward(
             engine.ops(),
             batch,
