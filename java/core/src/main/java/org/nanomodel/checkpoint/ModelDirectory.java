@@ -174,7 +174,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   }
 
   /** Whether the float weight of a module is stored [K, N], as that of GPT-2's Conv1D. */
-  boolean isTransposed(String module) {
+  public boolean isTransposed(String module) {
     return tree.filter(t -> t.isTransposed(module)).isPresent();
   }
 

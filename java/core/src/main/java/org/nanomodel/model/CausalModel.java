@@ -44,11 +44,7 @@ public final class CausalModel implements AutoCloseable {
   private boolean closed;
 
   private CausalModel(
-      Engine engine,
-      Config config,
-      TokenEmbedding embedding,
-      List<Block> blocks,
-      Head head) {
+      Engine engine, Config config, TokenEmbedding embedding, List<Block> blocks, Head head) {
     this.engine = engine;
     this.config = config;
     this.embedding = embedding;

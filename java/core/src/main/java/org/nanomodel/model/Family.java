@@ -41,8 +41,8 @@ public record Family(
       int headDim, int kvHeads, int ffnFactor, String activation, double normEps, boolean tied) {}
 
   /**
-   * Which linears have a bias: as the config's {@code attention_bias} and {@code mlp_bias}, or OPT's
-   * {@code enable_bias}, say, or as the family is.
+   * Which linears have a bias: as the config's {@code attention_bias} and {@code mlp_bias}, or
+   * OPT's {@code enable_bias}, say, or as the family is.
    */
   public enum BiasRule {
     NONE,

@@ -41,8 +41,7 @@ final class GptBlock implements Block {
   }
 
   private Norm norm(WeightLoader w, String name) {
-    return Norm.load(
-        w, Norm.Kind.LAYER, c.tree().module(layer, name), c.hiddenSize(), c.normEps());
+    return Norm.load(w, Norm.Kind.LAYER, c.tree().module(layer, name), c.hiddenSize(), c.normEps());
   }
 
   static Block load(Engine engine, Config config, Weights weights, int layer) {

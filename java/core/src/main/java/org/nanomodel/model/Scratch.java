@@ -72,8 +72,7 @@ public final class Scratch {
   private RopeTable table(RopeConfig rope) {
     return tables.computeIfAbsent(
         rope,
-        r ->
-            new RopeTable(Arena.ofAuto(), r.invFreq(), r.attentionFactor(), false, maxTokens));
+        r -> new RopeTable(Arena.ofAuto(), r.invFreq(), r.attentionFactor(), false, maxTokens));
   }
 
   public int maxTokens() {

@@ -28,8 +28,7 @@ public final class TokenEmbedding implements AutoCloseable {
   public static TokenEmbedding load(Engine engine, Config c, Weights weights) {
     ModuleTree tree = c.tree();
     try (var loader = new WeightLoader(engine, weights)) {
-      Tensor table =
-          loader.matrix(tree.embedding() + ".weight", c.vocabSize(), c.embeddingSize());
+      Tensor table = loader.matrix(tree.embedding() + ".weight", c.vocabSize(), c.embeddingSize());
       Optional<Tensor> positions =
           tree.positions()
               .map(p ->

@@ -61,6 +61,8 @@ class GoldenCheckpointsTest {
         "b8_int16_orig",
         "b8_sym",
         "b8_asym_v2",
+        "opt_awq",
+        "opt_gptq",
         "rtn"
       })
   void weightsEqualBitForBitAndLogitsAgree(String name) {
@@ -81,18 +83,6 @@ class GoldenCheckpointsTest {
       assertThat(exact).isPositive();
       modules.forEach(module -> compareWeight(model, expected, module));
       compareLogits(model, expected);
-    }
-  }
-
-  /** The modules of an architecture that is not served decode like any other. */
-  @ParameterizedTest
-  @ValueSource(strings = {"opt_awq", "opt_gptq"})
-  void weightsOfOptEqualBitForBit(String name) {
-    Path path = SharedData.require("golden/gptqmodel/" + name);
-    try (var model = ModelDirectory.open(path, engine);
-        var expected = SafetensorsFile.open(path.resolve("expected.safetensors"))) {
-      assertThat(model.quantizedModules()).hasSizeGreaterThan(5);
-      model.quantizedModules().forEach(module -> compareWeight(model, expected, module));
     }
   }
 
