@@ -122,4 +122,14 @@ public class ForwardingOps implements Ops {
   public void awqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in) {
     to.awqPack(qweight, qzeros, in);
   }
+
+  @Override
+  public void wordsUnpack(Tensor codes, Tensor words, WordLayout layout, int bits) {
+    to.wordsUnpack(codes, words, layout, bits);
+  }
+
+  @Override
+  public void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits) {
+    to.wordsPack(words, codes, layout, bits);
+  }
 }

@@ -393,4 +393,14 @@ final class NativeOps implements Ops {
   public void awqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in) {
     codes.awq(in, qweight, qzeros, true);
   }
+
+  @Override
+  public void wordsUnpack(Tensor codes, Tensor words, WordLayout layout, int bits) {
+    this.codes.words(codes, words, layout, bits, false);
+  }
+
+  @Override
+  public void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits) {
+    this.codes.words(codes, words, layout, bits, true);
+  }
 }
