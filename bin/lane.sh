@@ -2,6 +2,7 @@
 # bin/lane.sh LANE [TEST...]   a build of the native tests that finds what the usual one cannot, and a run of it
 #   asan     wrong addresses, leaks, undefined behaviour: every native test
 #   tsan     data races: the tests of the thread pool, or those named
+#   emulate  kernels for CPUs that this one is not: every tier in plain C++ (SIMDE), every native test
 # A lane builds into build/LANE and ends with the summary of ctest.
 set -eu
 cd "$(dirname "$0")/.."
@@ -9,19 +10,26 @@ cd "$(dirname "$0")/.."
 lane=${1:-}
 [ $# = 0 ] || shift
 case $lane in
-  asan) sanitize=address,undefined ;;
+  asan) option=-DNANOMODEL_SANITIZE=address,undefined ;;
   tsan)
-    sanitize=thread
+    option=-DNANOMODEL_SANITIZE=thread
     [ $# -gt 0 ] || set -- engine_test abi_safety_test
     ;;
+  emulate)
+    option=-DNANOMODEL_EMULATE=ON
+    if ! echo '#include <simde/x86/avx512.h>' | ${CXX:-c++} -x c++ -fsyntax-only - 2>/dev/null; then
+      echo "lane.sh emulate: SIMDE is missing: apt-get install libsimde-dev" >&2
+      exit 3
+    fi
+    ;;
   *)
-    sed -n '2,5s/^# //p' "$0" >&2
+    sed -n '2,6s/^# //p' "$0" >&2
     exit 2
     ;;
 esac
 
 jobs=$(getconf _NPROCESSORS_ONLN)
-cmake -S . -B "build/$lane" -DNANOMODEL_CUDA=OFF -DNANOMODEL_BENCHMARKS=OFF -DNANOMODEL_SANITIZE=$sanitize >/dev/null
+cmake -S . -B "build/$lane" -DNANOMODEL_CUDA=OFF -DNANOMODEL_BENCHMARKS=OFF $option >/dev/null
 if [ $# -gt 0 ]; then
   cmake --build "build/$lane" -j "$jobs" --target "$@"
 else
@@ -33,5 +41,5 @@ export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1
 pattern=
 for test in "$@"; do pattern="$pattern${pattern:+|}^$test\$"; done
-# The examples link the library into programs that no sanitizer watches.
+# The examples link the library into programs that no lane changes.
 ctest --test-dir "build/$lane" --output-on-failure -E '^examples$' ${pattern:+-R "$pattern"}

@@ -25,7 +25,7 @@ struct GptqPanel {
   const float* sum;           // [8][48] what columns before the panel add
   const float* scale[kNarrow];
   const float* zero[kNarrow];  // [48] of each column's group
-  const float* pivots;        // [8]
+  const float* pivots;         // [8]
   float max_code;
   uint8_t* codes;  // [8][48]
   float* loss;     // [48] gets the panel's squared errors

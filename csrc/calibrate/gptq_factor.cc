@@ -202,8 +202,7 @@ void Factor::write_results(const std::vector<double>& gram_diagonal) {
     for (int64_t c = 0; c < kStrip * (s + 1); c++)
       for (int64_t i = s * kStrip; i < kStrip * (s + 1); i++)
         *at_triangle(m_, c, i) = i < k_ && c < i ? factor * *at_full(a_.cross, strips_, at(i), at(c)) : 0;
-    for (int64_t begin = 0; begin < kStrip * (s + 1); begin += kStrip)
-      solve_rows(m_ + triangle(s), begin, kStrip);
+    for (int64_t begin = 0; begin < kStrip * (s + 1); begin += kStrip) solve_rows(m_ + triangle(s), begin, kStrip);
   });
   for (double& x : scale) x *= a_.alpha;
   write(m_, scale, a_.cross_factor);

@@ -127,8 +127,7 @@ bool Walk::load(Lanes& l) {
 void Walk::add(const Lanes& l, int64_t begin, int64_t end, int64_t panel, float* to) const {
   if (begin == end) return;
   job_.kernels.add(at_triangle(a_.factor, begin, panel), l.w + begin * kStrip, end - begin, to);
-  if (job_.cross())
-    job_.kernels.add(at_triangle(a_.cross_factor, begin, panel), l.v + begin * kStrip, end - begin, to);
+  if (job_.cross()) job_.kernels.add(at_triangle(a_.cross_factor, begin, panel), l.v + begin * kStrip, end - begin, to);
 }
 
 /** The sums of a block of columns complete up to a column. */
@@ -334,8 +333,7 @@ void gptq_quantize(Engine& engine, const nm_gptq_quantize_args& a) {
   Job job = {a, out, *engine.kernels().gptq, {}, {}, {}, engine.shared_work().get<double>(strips * kStrip)};
   fill_groups(job);
   const int64_t grain = std::clamp<int64_t>(strips / (3 * engine.threads()), 1, kMaxStrips);
-  for (int worker = 0; worker < engine.threads(); worker++)
-    engine.work(worker).get<float>(grain * lane_floats(job));
+  for (int worker = 0; worker < engine.threads(); worker++) engine.work(worker).get<float>(grain * lane_floats(job));
   engine.parallel_for(strips, grain, a.cancel, [&](int64_t begin, int64_t end, int worker) {
     if (job.stopped) return;
     Walk(job, engine.work(worker).get<float>(grain * lane_floats(job)), begin, end - begin).run();

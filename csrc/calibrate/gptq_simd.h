@@ -114,8 +114,8 @@ inline Vec log(Vec x) {
 #else
   const __m256i bits = _mm256_castps_si256(x.v);
   const Vec n = {_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(127)))};
-  const Vec m = {_mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x7fffff)),
-                                                     _mm256_set1_epi32(0x3f800000)))};
+  const Vec m = {_mm256_castsi256_ps(
+      _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x7fffff)), _mm256_set1_epi32(0x3f800000)))};
 #endif
   const Vec c = Vec::all(1.41421356f), s = (m - c) / (m + c), square = s * s;
   Vec q = Vec::all(2.0f / 7);

@@ -114,8 +114,7 @@ void subtract(const double* a, const double* b, int64_t depth, double* c) {
         for (int m = 0; m < kTileRows; m++) {
           const Vec64 broadcast = Vec64::all(x[m]);
 #pragma GCC unroll 8
-          for (int j = 0; j < kTileVecs; j++)
-            sum[m][j].v = Vec64::subtract_product(broadcast, row[j], sum[m][j]).v;
+          for (int j = 0; j < kTileVecs; j++) sum[m][j].v = Vec64::subtract_product(broadcast, row[j], sum[m][j]).v;
         }
       }
 #pragma GCC unroll 8

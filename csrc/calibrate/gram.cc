@@ -33,7 +33,8 @@ void check(const nm_gram_args& a) {
   check_matrix("x", a.x, a.t, a.k, a.x_stride);
   check_array("gram", a.gram, triangle(strips_of(a.k)));
   if ((a.exact == nullptr) != (a.cross == nullptr))
-    fail(NM_ERR_ARGUMENT, "%s: got NULL, expected both exact and cross or neither", a.exact == nullptr ? "exact" : "cross");
+    fail(NM_ERR_ARGUMENT, "%s: got NULL, expected both exact and cross or neither",
+         a.exact == nullptr ? "exact" : "cross");
   if (a.exact != nullptr) {
     check_matrix("exact", a.exact, a.t, a.k, a.exact_stride);
     check_array("cross", a.cross, kStrip * kStrip * strips_of(a.k) * strips_of(a.k));
@@ -80,7 +81,8 @@ void gram(Engine& engine, const nm_gram_args& a) {
     if (a.exact != nullptr)
       for_pairs(engine, a.cancel, strips, true, [&](int64_t i, int64_t j) {
         for (int64_t p = 0; p < kStrip; p += kNarrow)
-          kernels.gram(difference + i * one + p, x + j * one, rows, at_full(a.cross, strips, i * kStrip + p, j * kStrip));
+          kernels.gram(difference + i * one + p, x + j * one, rows,
+                       at_full(a.cross, strips, i * kStrip + p, j * kStrip));
       });
   }
 }

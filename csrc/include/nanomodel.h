@@ -556,8 +556,8 @@ NM_API int32_t nm_gram(nm_engine *engine, const nm_gram_args *args);
 
 typedef enum nm_gptq_order {
   NM_GPTQ_ORDER_NONE = 0,
-  NM_GPTQ_ORDER_DESC_ACT = 1,    /* all columns by falling diagonal */
-  NM_GPTQ_ORDER_GROUP_AWARE = 2  /* columns within their group, then whole groups by their largest; a short last group
+  NM_GPTQ_ORDER_DESC_ACT = 1,   /* all columns by falling diagonal */
+  NM_GPTQ_ORDER_GROUP_AWARE = 2 /* columns within their group, then whole groups by their largest; a short last group
                                     stays */
 } nm_gptq_order;
 
@@ -576,15 +576,15 @@ typedef struct nm_gptq_factor_args {
   uint32_t struct_size;
   int32_t order; /* nm_gptq_order */
   int64_t rows, k;
-  int64_t group_size;  /* 1..K; of the group-aware order */
-  const double *gram;  /* from nm_gram, of `rows` rows in all */
-  const double *cross; /* or NULL */
+  int64_t group_size;          /* 1..K; of the group-aware order */
+  const double *gram;          /* from nm_gram, of `rows` rows in all */
+  const double *cross;         /* or NULL */
   double damp, damp_increment; /* 0..1; 0 = no ladder */
   double alpha;                /* with cross */
   float *factor;               /* triangle of K in strips */
   float *cross_factor;         /* the same, with cross */
   float *pivots;               /* [K] R[c,c]; 0 = a dead channel, its weights count as 0 */
-  int32_t *perm;           /* [K] the column at each place of the order */
+  int32_t *perm;               /* [K] the column at each place of the order */
   double *used;                /* [2] the damp and the floor that served; damp -1: none did */
   const int32_t *cancel;
 } nm_gptq_factor_args;
@@ -611,7 +611,8 @@ typedef struct nm_gptq_quantize_args {
   const float *pivots;
   const int32_t *perm;
   const nm_codes *out;
-  double *loss; /* [1] sum of (R[c,c] * (weight as updated - weight as coded))^2; divided by 2 rows, the loss as reported */
+  double *
+      loss; /* [1] sum of (R[c,c] * (weight as updated - weight as coded))^2; divided by 2 rows, the loss as reported */
   const int32_t *cancel;
 } nm_gptq_quantize_args;
 NM_API int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args);

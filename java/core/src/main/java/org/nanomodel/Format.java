@@ -13,7 +13,7 @@ public enum Format {
   /** GPTQ v2: stored zero is exact, so that a zero of 0 is safe. */
   GPTQ_V2("gptq_v2", true),
   MARLIN("marlin", false),
-  GEMM("gemm", false),
+  GEMM("gemm", true),
   GEMV("gemv", false),
   GEMV_FAST("gemv_fast", false),
   QQQ("qqq", false),

@@ -4,6 +4,7 @@ import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.List;
 import java.util.Optional;
+import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.DynamicOverrides;
 import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModuleScheme;
@@ -35,7 +36,6 @@ public record QuantizeConfig(
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
 
   public QuantizeConfig {
-    checkScheme("", bits, groupSize, sym, format);
     if (!method.isAvailable()) {
       throw new NanoModelException(
           "method "
@@ -50,6 +50,7 @@ public record QuantizeConfig(
               + " cannot be written by this version: use one of "
               + Format.available());
     }
+    checkScheme("", new ModuleScheme(bits, groupSize, sym, descAct), format);
     if (descAct) {
       throw new NanoModelException(
           "desc_act orders columns by calibration data, which method "
@@ -58,7 +59,9 @@ public record QuantizeConfig(
     }
   }
 
-  private static void checkScheme(String at, int bits, long groupSize, boolean sym, Format format) {
+  private static void checkScheme(String at, ModuleScheme scheme, Format format) {
+    int bits = scheme.bits();
+    long groupSize = scheme.groupSize();
     if (!BITS.contains(bits)) {
       throw new NanoModelException(at + "bits " + bits + ": expected one of 2, 3, 4, 8");
     }
@@ -69,12 +72,11 @@ public record QuantizeConfig(
               + groupSize
               + ": expected -1 (whole row) or a positive number, 16 to 128 as a rule");
     }
-    if (!sym && format == Format.GPTQ) {
-      throw new NanoModelException(
-          at
-              + "asymmetric weights cannot be written in format gptq, which stores each zero minus"
-              + " one: a zero of 0 would be misread by other programs; use format gptq_v2");
-    }
+    Codec.of(format)
+        .refusal(scheme)
+        .ifPresent(why -> {
+          throw new NanoModelException(at + "format " + format + ": " + why);
+        });
   }
 
   /**
@@ -84,7 +86,7 @@ public record QuantizeConfig(
   public Optional<ModuleScheme> scheme(String module) {
     var scheme = dynamic.apply(module, defaults());
     scheme.ifPresent(s -> {
-      checkScheme(module + ": ", s.bits(), s.groupSize(), s.sym(), format);
+      checkScheme(module + ": ", s, format);
       if (s.descAct()) {
         throw new NanoModelException(
             module

@@ -77,7 +77,7 @@ final class Quantize extends Verb {
   @Option(
       names = "--format",
       paramLabel = "NAME",
-      description = "gptq or gptq_v2. Default: gptq; with --asym gptq_v2.")
+      description = "gptq, gptq_v2 or gemm. Default: gptq; with --asym gptq_v2.")
   private String format;
 
   @Option(

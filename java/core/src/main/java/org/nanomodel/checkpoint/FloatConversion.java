@@ -15,7 +15,6 @@ import java.util.function.BooleanSupplier;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.Ops;
-import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.safetensors.DType;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.safetensors.TensorSpec;
@@ -118,7 +117,7 @@ public final class FloatConversion {
       int dot = name.lastIndexOf('.');
       String module = dot < 0 ? "" : name.substring(0, dot);
       boolean part = quantized.contains(module) && !name.endsWith(".bias");
-      if (part && name.endsWith(".qweight")) {
+      if (part && source.isMark(name)) {
         entries.add(dequantized(module, source.rows(module), source.columns(module)));
       } else if (!part) {
         entries.add(converted(tensor));
@@ -133,10 +132,8 @@ public final class FloatConversion {
         spec,
         out -> {
           try (var scratch = Arena.ofConfined()) {
-            var quantized = (QuantizedWeight) source.linear(scratch, module);
-            Tensor f32 = Tensor.allocate(scratch, DataType.F32, n, k);
-            ops.dequantize(f32, quantized);
-            source.release(module + ".qweight");
+            Tensor f32 = source.stored(scratch, module).floats(scratch, ops);
+            source.releaseModule(module);
             writeRounded(f32, out);
           }
         });

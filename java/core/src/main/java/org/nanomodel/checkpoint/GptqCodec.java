@@ -1,15 +1,14 @@
 package org.nanomodel.checkpoint;
 
-import static org.nanomodel.tensor.DataType.F16;
-import static org.nanomodel.tensor.DataType.F32;
 import static org.nanomodel.tensor.DataType.I32;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import org.nanomodel.Format;
-import org.nanomodel.NanoModelException;
 import org.nanomodel.UnsupportedModelException;
 import org.nanomodel.ops.GptqLayout;
 import org.nanomodel.ops.Ops;
@@ -25,49 +24,70 @@ import org.nanomodel.tensor.Tensor;
  * (codes[n,k] - zeros[g,n]), g = g_idx[k]. Files with narrower words and with bit planes are read
  * too. Packing itself is native; here are names, shapes, and the mistakes of other programs.
  */
-public final class GptqCodec {
+public final class GptqCodec extends Codec {
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
-  private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
 
-  private GptqCodec() {}
+  private final Format format;
 
-  /** A module's tensors, ready to be written. */
-  public record Packed(Tensor qweight, Tensor qzeros, Tensor scales, Tensor gIdx) {}
+  GptqCodec(Format format) {
+    this.format = format;
+  }
 
-  /** Names, types and shapes of what {@link #pack} makes for a weight [N, K]. */
-  public static List<TensorSpec> specs(String module, long n, long k, int bits, long groupSize) {
-    long groups = Math.ceilDiv(k, groupSize);
+  @Override
+  public Format format() {
+    return format;
+  }
+
+  @Override
+  public Optional<String> refusal(ModuleScheme scheme) {
+    boolean v1 = format == Format.GPTQ;
+    return scheme.sym() || !v1
+        ? Optional.empty()
+        : Optional.of(
+            "asymmetric weights cannot be written in format gptq, which stores each zero minus"
+                + " one: a zero of 0 would be misread by other programs; use format gptq_v2");
+  }
+
+  @Override
+  public List<String> cautions(long n, long k, ModuleScheme scheme) {
+    var cautions = new ArrayList<String>();
+    if (k % scheme.groupOf(k) != 0) {
+      cautions.add(
+          "end in a short group, since the group size does not divide their rows: other readers may"
+              + " refuse them");
+    }
+    if (k % 32 != 0 || n % 32 != 0) {
+      cautions.add(
+          "have rows or columns that are no multiple of 32: most other readers refuse them");
+    }
+    return cautions;
+  }
+
+  @Override
+  public List<TensorSpec> specs(
+      String module, long n, long k, ModuleScheme scheme, DataType scaleType) {
+    long groups = scheme.groups(k);
+    int bits = scheme.bits();
     return List.of(
         new TensorSpec(module + ".qweight", DType.I32, GptqLayout.V2.words(k, bits), n),
         new TensorSpec(module + ".qzeros", DType.I32, groups, GptqLayout.V2.words(n, bits)),
-        new TensorSpec(module + ".scales", DType.F16, groups, n),
+        new TensorSpec(module + ".scales", DType.valueOf(scaleType.name()), groups, n),
         new TensorSpec(module + ".g_idx", DType.I32, k));
   }
 
-  /** Packs codes; scales become F16, which must hold them. */
-  public static Packed pack(Arena arena, Ops ops, String module, QuantizedWeight w, Format format) {
+  @Override
+  public List<Tensor> pack(
+      Arena arena, Ops ops, String module, StoredWeight weight, DataType scaleType) {
+    QuantizedWeight w = weight.codes();
     GptqLayout layout = format == Format.GPTQ ? GptqLayout.V1 : GptqLayout.V2;
     Tensor qweight = Tensor.allocate(arena, I32, layout.words(w.k(), w.bits()), w.n());
     Tensor qzeros = Tensor.allocate(arena, I32, w.groups(), layout.words(w.n(), w.bits()));
     ops.gptqPack(qweight, qzeros, w, layout);
-    Tensor scales = Tensor.allocate(arena, F16, w.groups(), w.n());
-    ops.convert(scales, Tensor.of(F32, w.scales(), w.groups(), w.n()));
-    checkScales(arena, ops, module, scales);
-    return new Packed(qweight, qzeros, scales, groupsOf(arena, w));
-  }
-
-  private static void checkScales(Arena arena, Ops ops, String module, Tensor scales) {
-    Tensor f32 = Tensor.allocate(arena, F32, scales.shape());
-    ops.convert(f32, scales);
-    for (long i = 0; i < f32.count(); i++) {
-      if (!Float.isFinite(f32.segment().get(FLOAT, 4 * i))) {
-        throw new NanoModelException(
-            "module "
-                + module
-                + ": a scale is beyond 65504, the range of the float16 that GPTQ checkpoints hold;"
-                + " its weights are too large to quantize");
-      }
-    }
+    return List.of(
+        qweight,
+        qzeros,
+        ModuleParts.packScales(arena, ops, module, w, scaleType),
+        groupsOf(arena, w));
   }
 
   private static Tensor groupsOf(Arena arena, QuantizedWeight w) {
@@ -79,11 +99,8 @@ public final class GptqCodec {
     return gIdx;
   }
 
-  /**
-   * Reads a module; contradictions between its tensors and the config are a {@link
-   * org.nanomodel.BadModelException}.
-   */
-  static QuantizedWeight read(
+  @Override
+  StoredWeight read(
       Arena arena, Ops ops, StoredTensors stored, QuantizationConfig config, String module) {
     ModuleScheme scheme = ModuleParts.scheme(stored, config, module);
     GptqLayout layout = layout(config, scheme, module);
@@ -109,7 +126,7 @@ public final class GptqCodec {
         zeros.corrected(arena, qzeros),
         layout.withZeroOffset(zeros.zeroOffset()));
     ModuleParts.readScales(arena, ops, stored, module, w, scales);
-    return w;
+    return StoredWeight.of(w);
   }
 
   private static GptqLayout layout(QuantizationConfig config, ModuleScheme scheme, String module) {
@@ -128,11 +145,25 @@ public final class GptqCodec {
     return layout;
   }
 
+  @Override
+  String mark() {
+    return "qweight";
+  }
+
+  @Override
+  Header header(StoredTensors stored, QuantizationConfig config, String module) {
+    ModuleScheme scheme = ModuleParts.scheme(stored, config, module);
+    List<DataType> words = List.of(layout(config, scheme, module).words());
+    long n = stored.tensor(module + ".qweight", words, -1, -1).cols();
+    DataType scales = ModuleParts.scales(stored, module, -1, n).type();
+    return new Header(n, columns(stored, config, module), scheme, scales);
+  }
+
   /**
    * K of a module: the length of g_idx, which this version always writes, else by {@link
    * #rowLength}.
    */
-  static long columns(StoredTensors stored, QuantizationConfig config, String module) {
+  private static long columns(StoredTensors stored, QuantizationConfig config, String module) {
     if (stored.has(module + ".g_idx")) {
       return stored.tensor(module + ".g_idx", List.of(I32), -1).count();
     }

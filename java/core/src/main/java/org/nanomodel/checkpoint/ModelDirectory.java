@@ -160,7 +160,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
 
   /** The names of the modules whose weights are integers, in the order of the files. */
   public List<String> quantizedModules() {
-    String suffix = ".qweight";
+    String suffix = "." + mark();
     return stored.all().stream()
         .map(TensorInfo::name)
         .filter(name -> name.endsWith(suffix))
@@ -170,18 +170,43 @@ public final class ModelDirectory implements Weights, AutoCloseable {
 
   /** N of a quantized module, by its headers. */
   public long rows(String module) {
-    var config = requireQuantization(module);
-    return config.isGemm()
-        ? AwqCodec.rows(stored, module)
-        : stored.tensor(module + ".qweight", List.of(config.layout().words()), -1, -1).cols();
+    return header(module).n();
   }
 
   /** K of a quantized module, by its headers. */
   public long columns(String module) {
+    return header(module).k();
+  }
+
+  Codec.Header header(String module) {
     var config = requireQuantization(module);
-    return config.isGemm()
-        ? AwqCodec.columns(stored, module)
-        : GptqCodec.columns(stored, config, module);
+    return Codec.of(config).header(stored, config, module);
+  }
+
+  /** A quantized module as it is stored. */
+  StoredWeight stored(Arena arena, String module) {
+    var config = requireQuantization(module);
+    return Codec.of(config).read(arena, ops(), stored, config, module);
+  }
+
+  /** Gives the memory that the pages of a module take back to the system. */
+  void releaseModule(String module) {
+    stored.all().stream()
+        .map(TensorInfo::name)
+        .filter(name -> name.startsWith(module + "."))
+        .forEach(this::release);
+  }
+
+  /** Whether a tensor is the one that tells that its module is quantized. */
+  boolean isMark(String tensor) {
+    return tensor.endsWith("." + mark());
+  }
+
+  private String mark() {
+    return quantization
+        .filter(q -> q.unsupported().isEmpty())
+        .map(q -> Codec.of(q).mark())
+        .orElse("qweight");
   }
 
   @Override
@@ -196,8 +221,8 @@ public final class ModelDirectory implements Weights, AutoCloseable {
 
   @Override
   public WeightData linear(Arena arena, String module) {
-    if (stored.has(module + ".qweight")) {
-      return quantized(arena, module);
+    if (stored.has(module + "." + mark())) {
+      return stored(arena, module).weight(arena, ops());
     }
     requireReadable();
     Tensor weight = stored.tensor(module + ".weight", FLOATS, -1, -1);
@@ -208,18 +233,11 @@ public final class ModelDirectory implements Weights, AutoCloseable {
     return new FloatWeight(usable.type(), usable.rows(), usable.cols(), usable.segment());
   }
 
-  private WeightData quantized(Arena arena, String module) {
-    var config = requireQuantization(module);
-    return config.isGemm()
-        ? AwqCodec.read(arena, ops(), stored, config, module)
-        : GptqCodec.read(arena, ops(), stored, config, module);
-  }
-
   private QuantizationConfig requireQuantization(String module) {
     requireReadable();
     return quantization.orElseThrow(() ->
         new BadModelException(
-            stored.where(module + ".qweight")
+            stored.where(module + "." + mark())
                 + " is quantized, but there is neither quantize_config.json nor a"
                 + " quantization_config in config.json to say how"));
   }

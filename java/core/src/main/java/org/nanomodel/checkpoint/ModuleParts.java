@@ -4,7 +4,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
+import java.util.Optional;
 import org.nanomodel.BadModelException;
+import org.nanomodel.NanoModelException;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.tensor.DataType;
@@ -29,6 +31,40 @@ final class ModuleParts {
                     + " is quantized, but dynamic in "
                     + config.source()
                     + " says that it is not"));
+  }
+
+  /** What a layout of one width says to another. */
+  static Optional<String> refuseBits(ModuleScheme scheme, int bits) {
+    return scheme.bits() == bits
+        ? Optional.empty()
+        : Optional.of("it holds " + bits + " bits, not " + scheme.bits());
+  }
+
+  /** What a layout without g_idx says to ordered columns. */
+  static Optional<String> refuseOrder(ModuleScheme scheme) {
+    return scheme.descAct()
+        ? Optional.of("it has no g_idx for columns in another order (desc_act)")
+        : Optional.empty();
+  }
+
+  /** What a layout without zero points says to asymmetric weights. */
+  static Optional<String> refuseZeros(ModuleScheme scheme) {
+    return scheme.sym()
+        ? Optional.empty()
+        : Optional.of("it has no zero points, so it holds symmetric weights only");
+  }
+
+  static Optional<String> refuseShape(String what, long count, long multiple) {
+    return count % multiple == 0
+        ? Optional.empty()
+        : Optional.of(what + " " + count + " are no multiple of " + multiple);
+  }
+
+  static Optional<String> refuseShortGroup(long k, ModuleScheme scheme) {
+    return k % scheme.groupOf(k) == 0
+        ? Optional.empty()
+        : Optional.of(
+            "group_size " + scheme.groupSize() + " does not divide its " + k + " columns");
   }
 
   /** The scales as stored. */
@@ -58,6 +94,37 @@ final class ModuleParts {
             + scheme.groupSize()
             + " of "
             + config.source());
+  }
+
+  /** The scales [G, N] of a weight in another type, which must hold their range. */
+  static Tensor packScales(
+      Arena arena, Ops ops, String module, QuantizedWeight w, DataType scaleType) {
+    Tensor f32 = Tensor.of(DataType.F32, w.scales(), w.groups(), w.n());
+    return inRange(arena, ops, module, "scale", f32, scaleType);
+  }
+
+  /** Values [...] converted to another type, which must hold their range. */
+  static Tensor inRange(
+      Arena arena, Ops ops, String module, String what, Tensor f32, DataType type) {
+    Tensor out = Tensor.allocate(arena, type, f32.shape());
+    ops.convert(out, f32);
+    Tensor back = Tensor.allocate(arena, DataType.F32, f32.shape());
+    ops.convert(back, out);
+    for (long i = 0; i < back.count(); i++) {
+      if (!Float.isFinite(back.segment().get(FLOAT, 4 * i))) {
+        throw new NanoModelException(
+            "module "
+                + module
+                + ": a "
+                + what
+                + " is beyond "
+                + (type == DataType.F16
+                    ? "65504, the range of the float16"
+                    : "the range of the " + type)
+                + " that the format holds; its weights are too large to quantize");
+      }
+    }
+    return out;
   }
 
   /** Scales to float32, checked. */

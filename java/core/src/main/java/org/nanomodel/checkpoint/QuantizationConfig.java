@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.nanomodel.BadModelException;
+import org.nanomodel.Format;
 import org.nanomodel.UnsupportedModelException;
 import org.nanomodel.ops.GptqLayout;
 import org.nanomodel.tensor.DataType;
@@ -161,6 +162,11 @@ public final class QuantizationConfig {
       case "awq" -> READABLE_AWQ;
       default -> format;
     };
+  }
+
+  /** The layout of its tensors; planes and narrow words are kinds of gptq and gptq_v2. */
+  Format layoutFormat() {
+    return isGemm() ? Format.GEMM : storesZeroMinusOne() ? Format.GPTQ : Format.GPTQ_V2;
   }
 
   /** The stored zero is the true zero minus one. */

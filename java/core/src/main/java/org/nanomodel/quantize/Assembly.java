@@ -1,6 +1,5 @@
 package org.nanomodel.quantize;
 
-import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -9,10 +8,10 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import java.util.Optional;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.Version;
+import org.nanomodel.checkpoint.CheckpointScheme;
 import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.CheckpointWriter.Entry;
 import org.nanomodel.checkpoint.DurableFiles;
@@ -50,15 +49,14 @@ final class Assembly {
       FinishedJob.write(job.staging(), fingerprint, results);
       DurableFiles.write(
           job.staging().resolve("quant_log.csv"), log(results).getBytes(StandardCharsets.UTF_8));
-      var quantization = quantization();
       var model = source.configJson();
-      model.set("quantization_config", quantization);
+      var quantization = scheme().describe(model);
       CheckpointWriter.write(
           job.staging(),
           source,
           entries(layers),
           model,
-          Optional.of(quantization),
+          quantization,
           maxShardBytes,
           cancel::isRaised);
     } catch (IOException e) {
@@ -96,29 +94,12 @@ final class Assembly {
     return entries;
   }
 
-  /**
-   * The object of quantize_config.json and config.json. Round to nearest names the method gptq, as
-   * GPTQModel does: that is how these tensors are read.
-   */
-  private ObjectNode quantization() {
-    var json = JsonFile.object();
-    json.put("bits", config.bits());
-    if (!config.dynamic().isEmpty()) {
-      json.set("dynamic", config.dynamic().toJson());
-    }
-    json.put("group_size", config.groupSize());
-    json.put("desc_act", config.descAct());
-    json.put("lm_head", config.lmHead());
-    json.put("method", "gptq");
-    json.put("quant_method", "gptq");
-    json.put("format", config.format().value());
-    json.put("checkpoint_format", config.format().value());
-    json.put("pack_dtype", "int32");
-    var meta = json.putObject("meta");
+  private CheckpointScheme scheme() {
+    var meta = JsonFile.object();
     meta.putArray("quantizer").add(Version.QUANTIZER);
     meta.put("algorithm", config.method().value());
-    json.put("sym", config.sym());
-    return json;
+    return new CheckpointScheme(
+        config.format(), config.defaults(), config.lmHead(), config.dynamic(), meta);
   }
 
   private static String log(List<ModuleResult> results) {

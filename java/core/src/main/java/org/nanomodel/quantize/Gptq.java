@@ -22,7 +22,7 @@ public final class Gptq {
    * What became of a module.
    *
    * @param loss mean squared error of the outputs as GPTQ accounts for it: sum of (w - q)^2 /
-   *     U[c,c]^2 / 2 / rows
+   *     U[c,c]^2 / 2 / rows; NaN after a fallback
    * @param damp that of the factor
    * @param fallback why the weights were rounded plainly; empty as a rule
    */
@@ -67,7 +67,7 @@ public final class Gptq {
         new GptqTriangle.Ranges(
             o.sym(), o.scaleType(), o.staticGroups(), o.refreshGroups(), (float) o.mse());
     double errors = ops.gptqQuantize(weight, w, factor.triangle(), how);
-    double loss = errors / 2 / Math.max(1, factor.rows());
+    double loss = factor.fallback().isPresent() ? Double.NaN : errors / 2 / factor.rows();
     return new GptqResult(weight, loss, factor.damp(), factor.fallback());
   }
 }

@@ -13,7 +13,7 @@ import org.nanomodel.NanoModelException;
 import org.nanomodel.NativeException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.CheckpointWriter;
-import org.nanomodel.checkpoint.GptqCodec;
+import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.OutputDirectory;
 import org.nanomodel.events.QuantizeLayerEvent;
@@ -200,14 +200,12 @@ public final class QuantizeJob {
     Ops ops = engine.ops(cancel);
     try (var scratch = Arena.ofConfined()) {
       Tensor w = floats(scratch, ops, module);
-      QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme());
+      QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
       double loss = Rtn.relativeError(ops, w, q);
       source.release(module.name() + ".weight");
-      var packed = GptqCodec.pack(layer, ops, module.name(), q, config.format());
-      var specs = module.tensors();
-      var parts = List.of(packed.qweight(), packed.qzeros(), packed.scales(), packed.gIdx());
+      var parts = Codec.of(config.format()).pack(layer, ops, module.name(), q, module.scaleType());
       for (int i = 0; i < parts.size(); i++) {
-        tensors.put(specs.get(i), parts.get(i));
+        tensors.put(module.tensors().get(i), parts.get(i));
       }
       return new ModuleResult(
           number,

@@ -2,19 +2,22 @@ package org.nanomodel.quantize;
 
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.stream.IntStream;
 import org.nanomodel.BadModelException;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
-import org.nanomodel.checkpoint.GptqCodec;
+import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.ModuleScheme;
 import org.nanomodel.model.Config;
 import org.nanomodel.model.ModuleTree;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.safetensors.TensorSpec;
+import org.nanomodel.tensor.DataType;
 
 /**
  * What a job is going to do, from the headers alone.
@@ -40,13 +43,19 @@ public record QuantizePlan(
   /** The modules of one block. */
   public record Layer(int number, List<Module> modules) {}
 
-  /** A module W[n,k] and how it is quantized. */
-  public record Module(String name, long n, long k, ModuleScheme scheme) {
-    /** The tensors it becomes. */
-    List<TensorSpec> tensors() {
-      return GptqCodec.specs(name, n, k, scheme.bits(), scheme.groupOf(k));
-    }
-  }
+  /**
+   * A module W[n,k] and how it is quantized.
+   *
+   * @param scaleType to which its scales are rounded, and in which they are written
+   * @param tensors what it becomes
+   */
+  public record Module(
+      String name,
+      long n,
+      long k,
+      ModuleScheme scheme,
+      DataType scaleType,
+      List<TensorSpec> tensors) {}
 
   /** Bits per weight of the quantized modules, with scales, zeros and g_idx. */
   public double bpw() {
@@ -80,6 +89,7 @@ public record QuantizePlan(
   private static final class Planner {
     private final ModelDirectory source;
     private final QuantizeConfig config;
+    private final Codec codec;
     private final Config model;
     private final ModuleTree tree;
     private final List<String> skipped = new ArrayList<>();
@@ -87,6 +97,7 @@ public record QuantizePlan(
     Planner(ModelDirectory source, QuantizeConfig config) {
       this.source = source;
       this.config = config;
+      this.codec = Codec.of(config.format());
       this.model = source.config();
       this.tree = model.tree();
     }
@@ -132,11 +143,32 @@ public record QuantizePlan(
       for (String name : names) {
         TensorInfo weight = weight(name);
         Optional<ModuleScheme> scheme = config.scheme(name);
-        scheme.ifPresentOrElse(
-            s -> modules.add(new Module(name, weight.dim(0), weight.dim(1), s)),
-            () -> skipped.add(name));
+        scheme.ifPresentOrElse(s -> modules.add(module(name, weight, s)), () -> skipped.add(name));
       }
       return new Layer(number, List.copyOf(modules));
+    }
+
+    private Module module(String name, TensorInfo weight, ModuleScheme scheme) {
+      long n = weight.dim(0);
+      long k = weight.dim(1);
+      codec
+          .refusal(n, k, scheme)
+          .ifPresent(why -> {
+            throw new NanoModelException(
+                "module "
+                    + name
+                    + " ["
+                    + n
+                    + ", "
+                    + k
+                    + "] cannot be written in format "
+                    + config.format()
+                    + ": "
+                    + why);
+          });
+      DataType type = DataType.ofName(weight.dtype().name()).orElse(DataType.F32);
+      DataType scaleType = codec.scaleType(type, scheme);
+      return new Module(name, n, k, scheme, scaleType, codec.specs(name, n, k, scheme, scaleType));
     }
 
     private TensorInfo weight(String module) {
@@ -159,15 +191,13 @@ public record QuantizePlan(
           .dynamic()
           .unmatched(linears())
           .forEach(key -> warnings.add("dynamic key \"" + key + "\" decides about no module"));
-      add(
-          warnings,
-          modules.stream().filter(m -> m.k() % m.scheme().groupOf(m.k()) != 0).toList(),
-          "end in a short group, since the group size does not divide their rows: other readers may"
-              + " refuse them");
-      add(
-          warnings,
-          modules.stream().filter(m -> m.k() % 32 != 0 || m.n() % 32 != 0).toList(),
-          "have rows or columns that are no multiple of 32: most other readers refuse them");
+      Map<String, List<Module>> cautions = new LinkedHashMap<>();
+      for (Module m : modules) {
+        for (String caution : codec.cautions(m.n(), m.k(), m.scheme())) {
+          cautions.computeIfAbsent(caution, c -> new ArrayList<>()).add(m);
+        }
+      }
+      cautions.forEach((what, of) -> warnings.add(several(of) + " " + what));
       for (Layer layer : fusedDifferently(modules)) {
         warnings.add(
             "layer "
@@ -178,11 +208,9 @@ public record QuantizePlan(
       return List.copyOf(warnings);
     }
 
-    private static void add(List<String> warnings, List<Module> modules, String what) {
-      if (!modules.isEmpty()) {
-        String more = modules.size() == 1 ? "" : " and " + (modules.size() - 1) + " more";
-        warnings.add(modules.getFirst().name() + more + " " + what);
-      }
+    private static String several(List<Module> modules) {
+      String more = modules.size() == 1 ? "" : " and " + (modules.size() - 1) + " more";
+      return modules.getFirst().name() + more;
     }
 
     private List<String> linears() {

@@ -12,8 +12,8 @@ import org.nanomodel.tensor.Tensor;
 /**
  * Round to nearest, group by group: s = 2 max|w| / (2^b - 1) and z = 2^(b-1), or with zero points s
  * = (max - min) / (2^b - 1) and z = round(-min / s); q = round(w / s) + z, clamped. Scales are
- * rounded to float16, as the checkpoint holds them, before the codes are taken. No calibration; the
- * yardstick of every other method.
+ * rounded to the type in which the checkpoint holds them before the codes are taken. No
+ * calibration; the yardstick of every other method.
  */
 public final class Rtn {
   private static final ValueLayout.OfFloat FLOAT = ValueLayout.JAVA_FLOAT_UNALIGNED;
@@ -21,11 +21,12 @@ public final class Rtn {
   private Rtn() {}
 
   /** Codes, scales and zeros of W[N,K] (F32). */
-  public static QuantizedWeight quantize(Arena arena, Ops ops, Tensor w, ModuleScheme scheme) {
+  public static QuantizedWeight quantize(
+      Arena arena, Ops ops, Tensor w, ModuleScheme scheme, DataType scaleType) {
     var out =
         QuantizedWeight.allocate(
             arena, scheme.bits(), w.rows(), w.cols(), scheme.groupOf(w.cols()), null);
-    ops.rtn(out, w, scheme.sym(), DataType.F16);
+    ops.rtn(out, w, scheme.sym(), scaleType);
     return out;
   }
 

@@ -54,7 +54,7 @@ class BadCheckpointTest {
 
   /** A good module m of 4 bits, [32, 64] in groups of 32, to be spoilt. */
   private static final class Module {
-    final List<TensorSpec> specs = new ArrayList<>(GptqCodec.specs("m", N, K, 4, 32));
+    final List<TensorSpec> specs = new ArrayList<>(GptqParts.specs("m", N, K, 4, 32));
     final List<MemorySegment> data = new ArrayList<>();
     String config = CONFIG;
 

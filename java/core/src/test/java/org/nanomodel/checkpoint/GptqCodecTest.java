@@ -62,7 +62,7 @@ class GptqCodecTest {
       for (int i = 0; i < k; i++) {
         w.codes().set(ValueLayout.JAVA_BYTE, i, (byte) cycle[i % cycle.length]);
       }
-      var packed = GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
+      var packed = GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
       assertThat(words(packed.qweight())).isEqualTo(words);
     }
   }
@@ -85,9 +85,9 @@ class GptqCodecTest {
       for (int i = 0; i < n; i++) {
         w.zeros().set(ValueLayout.JAVA_BYTE, i, (byte) cycle[i % cycle.length]);
       }
-      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros()))
+      assertThat(words(GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros()))
           .isEqualTo(v2);
-      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ).qzeros()))
+      assertThat(words(GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ).qzeros()))
           .isEqualTo(v1);
     }
   }
@@ -129,9 +129,9 @@ class GptqCodecTest {
     try (var arena = Arena.ofConfined()) {
       var w = weight(arena, 4, 8, 32, 32);
       w.zeros().set(ValueLayout.JAVA_BYTE, 3, (byte) 0);
-      assertThatThrownBy(() -> GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ))
+      assertThatThrownBy(() -> GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ))
           .isInstanceOf(NativeException.class);
-      assertThat(words(GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros()))
+      assertThat(words(GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2).qzeros()))
           .isEqualTo("88880888");
     }
   }
@@ -193,7 +193,7 @@ class GptqCodecTest {
   void sortedGroupsOfStaticGroupsAreNoOrder() throws IOException {
     try (var arena = Arena.ofConfined()) {
       var w = random(arena, 4, 16, 128, 32, Format.GPTQ_V2, false);
-      var packed = GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
+      var packed = GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
       for (String config :
           List.of(
               "{\"bits\":4,\"group_size\":32,\"sym\":false,\"format\":\"gptq_v2\","
@@ -201,7 +201,7 @@ class GptqCodecTest {
               "{\"bits\":4,\"group_size\":32,\"sym\":false,\"format\":\"gptq_v2\","
                   + "\"desc_act\":true,\"meta\":{\"static_groups\":true}}")) {
         Path directory = Files.createTempDirectory(temp, "static");
-        write(directory, packed, GptqCodec.specs("m", 16, 128, 4, 32), config);
+        write(directory, packed, GptqParts.specs("m", 16, 128, 4, 32), config);
         try (var model = ModelDirectory.open(directory, engine)) {
           assertSame(w, (QuantizedWeight) model.linear(arena, "m"));
         }
@@ -218,11 +218,11 @@ class GptqCodecTest {
     int n = 32 * words.length / bits;
     try (var arena = Arena.ofConfined()) {
       var packed =
-          GptqCodec.pack(arena, engine.ops(), "m", weight(arena, bits, n, 32, 32), Format.GPTQ_V2);
+          GptqParts.pack(arena, engine.ops(), "m", weight(arena, bits, n, 32, 32), Format.GPTQ_V2);
       for (int i = 0; i < words.length; i++) {
         packed.qzeros().segment().set(ValueLayout.JAVA_INT_UNALIGNED, 4L * i, words[i]);
       }
-      write(directory, packed, GptqCodec.specs("m", n, 32, bits, 32), config);
+      write(directory, packed, GptqParts.specs("m", n, 32, bits, 32), config);
       try (var model = ModelDirectory.open(directory, engine)) {
         var w = (QuantizedWeight) model.linear(arena, "m");
         return IntStream.range(0, n)
@@ -237,12 +237,12 @@ class GptqCodecTest {
     try (var arena = Arena.ofConfined()) {
       var w = random(arena, 4, 16, 128, 32, Format.GPTQ_V2, false);
       write(temp.resolve("full"), w, Format.GPTQ_V2, 32);
-      var packed = GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
+      var packed = GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ_V2);
       String config = config(4, 32, Format.GPTQ_V2);
       write(
-          temp.resolve("none"), packed, GptqCodec.specs("m", 16, 128, 4, 32).subList(0, 3), config);
+          temp.resolve("none"), packed, GptqParts.specs("m", 16, 128, 4, 32).subList(0, 3), config);
       packed.gIdx().segment().fill((byte) 0);
-      write(temp.resolve("zeros"), packed, GptqCodec.specs("m", 16, 128, 4, 32), config);
+      write(temp.resolve("zeros"), packed, GptqParts.specs("m", 16, 128, 4, 32), config);
       for (String name : List.of("full", "none", "zeros")) {
         try (var model = ModelDirectory.open(temp.resolve(name), engine)) {
           assertSame(w, (QuantizedWeight) model.linear(arena, "m"));
@@ -302,17 +302,17 @@ class GptqCodecTest {
   private void write(Path directory, QuantizedWeight w, Format format, int group)
       throws IOException {
     try (var arena = Arena.ofConfined()) {
-      var packed = GptqCodec.pack(arena, engine.ops(), "m", w, format);
+      var packed = GptqParts.pack(arena, engine.ops(), "m", w, format);
       write(
           directory,
           packed,
-          GptqCodec.specs("m", w.n(), w.k(), w.bits(), group),
+          GptqParts.specs("m", w.n(), w.k(), w.bits(), group),
           config(w.bits(), group, format));
     }
   }
 
   /** A directory with one quantized module m and what {@code specs} names of it. */
-  static void write(Path directory, GptqCodec.Packed packed, List<TensorSpec> specs, String config)
+  static void write(Path directory, GptqParts packed, List<TensorSpec> specs, String config)
       throws IOException {
     Files.createDirectories(directory);
     Files.writeString(directory.resolve("config.json"), "{}");

@@ -57,14 +57,14 @@ class GptqWordsTest {
         Tensor qweight = Tensor.allocate(arena, type, layout.words(96, bits), 40);
         Tensor qzeros = Tensor.allocate(arena, type, 3, layout.words(40, bits));
         engine.ops().gptqPack(qweight, qzeros, w, layout);
-        var rest = GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ);
-        var specs = new ArrayList<>(GptqCodec.specs("m", 40, 96, bits, 32));
+        var rest = GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ);
+        var specs = new ArrayList<>(GptqParts.specs("m", 40, 96, bits, 32));
         specs.set(0, new TensorSpec("m.qweight", DType.valueOf(type.name()), qweight.shape()));
         specs.set(1, new TensorSpec("m.qzeros", DType.valueOf(type.name()), qzeros.shape()));
         Path directory = Files.createTempDirectory(temp, "words");
         GptqCodecTest.write(
             directory,
-            new GptqCodec.Packed(qweight, qzeros, rest.scales(), rest.gIdx()),
+            new GptqParts(qweight, qzeros, rest.scales(), rest.gIdx()),
             specs.subList(0, named ? 4 : 3),
             "{\"bits\":%d,\"group_size\":32,\"sym\":false,\"format\":\"%s\",\"pack_dtype\":\"%s\"}"
                 .formatted(bits, planar ? "gptq_p" : "gptq", packDtype));
@@ -89,13 +89,13 @@ class GptqWordsTest {
       for (int i = 0; i < 2; i++) {
         qzeros.segment().set(ValueLayout.JAVA_SHORT, 2L * i, words[i]);
       }
-      var rest = GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ);
-      var specs = new ArrayList<>(GptqCodec.specs("m", 8, 32, 4, 32));
+      var rest = GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ);
+      var specs = new ArrayList<>(GptqParts.specs("m", 8, 32, 4, 32));
       specs.set(0, new TensorSpec("m.qweight", DType.I16, qweight.shape()));
       specs.set(1, new TensorSpec("m.qzeros", DType.I16, 1, 2));
       GptqCodecTest.write(
           temp.resolve("borrow"),
-          new GptqCodec.Packed(qweight, qzeros, rest.scales(), rest.gIdx()),
+          new GptqParts(qweight, qzeros, rest.scales(), rest.gIdx()),
           specs,
           "{\"bits\":4,\"group_size\":32,\"sym\":false,\"pack_dtype\":\"int16\","
               + "\"meta\":{\"quantizer\":[\"gptqmodel:7.3.4\"]}}");
@@ -112,8 +112,8 @@ class GptqWordsTest {
       var w = GptqCodecTest.weight(arena, 3, 32, 32, 32);
       GptqCodecTest.write(
           temp.resolve("odd"),
-          GptqCodec.pack(arena, engine.ops(), "m", w, Format.GPTQ),
-          GptqCodec.specs("m", 32, 32, 3, 32),
+          GptqParts.pack(arena, engine.ops(), "m", w, Format.GPTQ),
+          GptqParts.specs("m", 32, 32, 3, 32),
           "{\"bits\":3,\"group_size\":32,\"pack_dtype\":\"int16\"}");
       try (var model = ModelDirectory.open(temp.resolve("odd"), engine)) {
         assertThatThrownBy(() -> model.linear(arena, "m"))

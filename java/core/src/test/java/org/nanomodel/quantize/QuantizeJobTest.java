@@ -36,6 +36,7 @@ import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.quantize.QuantizeListener.Progress;
 import org.nanomodel.safetensors.TensorInfo;
+import org.nanomodel.tensor.DataType;
 
 class QuantizeJobTest {
   private static final TinyModel TINY = new TinyModel(64, 96, 4, false);
@@ -117,7 +118,9 @@ class QuantizeJobTest {
     "3,32,false,gptq_v2",
     "4,32,false,gptq_v2",
     "8,-1,false,gptq_v2",
-    "4,40,true,gptq"
+    "4,40,true,gptq",
+    "4,32,true,gemm",
+    "4,-1,false,gemm"
   })
   void theCheckpointHoldsTheCodesOfRtn(int bits, long group, boolean sym, String format) {
     var config =
@@ -136,7 +139,12 @@ class QuantizeJobTest {
       assertThat(made.quantization().orElseThrow().format()).isEqualTo(format);
       for (String module : TINY.linears()) {
         var expected =
-            Rtn.quantize(arena, engine.ops(), source.tensor(module + ".weight"), config.defaults());
+            Rtn.quantize(
+                arena,
+                engine.ops(),
+                source.tensor(module + ".weight"),
+                config.defaults(),
+                DataType.F16);
         var got = (QuantizedWeight) made.linear(arena, module);
         assertThat(got.codes().mismatch(expected.codes())).as(module).isEqualTo(-1);
         assertThat(got.zeros().mismatch(expected.zeros())).as(module).isEqualTo(-1);

@@ -46,7 +46,8 @@ class RtnTest {
       Tensor w = Tensor.allocate(arena, DataType.F32, stored.n(), stored.k());
       engine.ops().convert(w, Tensor.of(stored.type(), stored.data(), stored.n(), stored.k()));
       var theirs = (QuantizedWeight) golden.linear(arena, module);
-      var ours = Rtn.quantize(arena, engine.ops(), w, new ModuleScheme(4, 128, true, false));
+      var ours =
+          Rtn.quantize(arena, engine.ops(), w, new ModuleScheme(4, 128, true, false), DataType.F16);
 
       assertThat(ours.scales().mismatch(theirs.scales())).isEqualTo(-1);
       assertThat(ours.zeros().mismatch(theirs.zeros())).isEqualTo(-1);
@@ -75,7 +76,8 @@ class RtnTest {
     try (var arena = Arena.ofConfined()) {
       float[] values = {0.7f, -0.32f, 0.1f, -0.7f, 0, 0, 0, 0};
       Tensor w = Tensor.ofFloats(arena, values, 2, 4);
-      var q = Rtn.quantize(arena, engine.ops(), w, new ModuleScheme(4, 4, true, false));
+      var q =
+          Rtn.quantize(arena, engine.ops(), w, new ModuleScheme(4, 4, true, false), DataType.F16);
       Tensor back = Tensor.allocate(arena, DataType.F32, 2, 4);
       engine.ops().dequantize(back, q);
       double error = 0;
@@ -92,7 +94,12 @@ class RtnTest {
               Rtn.relativeError(
                   engine.ops(),
                   zeros,
-                  Rtn.quantize(arena, engine.ops(), zeros, new ModuleScheme(4, 4, true, false))))
+                  Rtn.quantize(
+                      arena,
+                      engine.ops(),
+                      zeros,
+                      new ModuleScheme(4, 4, true, false),
+                      DataType.F16)))
           .isZero();
     }
   }

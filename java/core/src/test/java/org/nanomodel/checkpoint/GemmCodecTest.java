@@ -30,7 +30,7 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /** AWQ files of the GEMM layout, of many writers, and broken ones. */
-class AwqCodecTest {
+class GemmCodecTest {
   private static final int N = 24;
   private static final int K = 64;
   private static final String CONFIG =
