@@ -18,18 +18,22 @@ class Engine;
 /** Eight columns (or `count`, at the end) of 48 rows of W; [8][48] means column by column. */
 struct GptqPanel {
   int64_t count;
-  const float* factor;        // [8 rows][of a strip] of factor, at the panel's own columns
-  const float* cross_factor;  // or NULL
-  float* w;                   // [8][48] weights; become w - q
-  float* v;                   // [8][48] gets the weights as updated; with cross_factor only
-  const float* sum;           // [8][48] what columns before the panel add
-  const float* scale[kNarrow];
-  const float* zero[kNarrow];  // [48] of each column's group
-  const float* pivots;         // [8]
+  const float* factor;          // [8 rows][of a strip] of factor, at the panel's own columns
+  const float* cross_factor;    // or NULL
+  float* w;                     // [8][48] weights; become w - q
+  float* v;                     // [8][48] gets the weights as updated; with cross_factor only
+  const float* sum;             // [8][48] what columns before the panel add
+  const float* scale[kNarrow];  // [48] of each column's group
+  const float* inverse[kNarrow];
+  const float* zero[kNarrow];
+  const float* pivots;  // [8]
   float max_code;
   uint8_t* codes;  // [8][48]
   float* loss;     // [48] gets the panel's squared errors
 };
+
+/** 1 / scale; 0 for a scale that underflowed, so that every code is the zero point and its value 0. */
+inline float inverse_of(float scale) { return scale >= 1.17549435e-38f ? 1 / scale : 0.0f; }
 
 /** All strides are kStrip: a and b lie in strips, c is [8][48]. */
 struct GptqKernels {

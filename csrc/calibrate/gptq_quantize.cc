@@ -42,13 +42,14 @@ struct Job {
 
 /** The memory of one strip of rows; [x][48] means x by x, a row a lane. */
 struct Lanes {
-  int64_t row;  // of lane 0; lanes beyond N hold zeros
-  float* w;     // [K8][48] weights; less their codes' values where those are known
-  float* v;     // [K8][48] the weights as updated, with cross_factor
-  float* sum;   // [K8][48] what quantized columns add
-  float* lazy;  // [K8][48] weights as updated, to take a range from
-  float* scales;
-  float* zeros;  // [G][48]
+  int64_t row;    // of lane 0; lanes beyond N hold zeros
+  float* w;       // [K8][48] weights; less their codes' values where those are known
+  float* v;       // [K8][48] the weights as updated, with cross_factor
+  float* sum;     // [K8][48] what quantized columns add
+  float* lazy;    // [K8][48] weights as updated, to take a range from
+  float* scales;  // [G][48]
+  float* inverses;
+  float* zeros;
   uint8_t* codes;
   double loss[kStrip];
 };
@@ -57,7 +58,7 @@ int64_t padded(int64_t k) { return panels_of(k) * kNarrow; }
 
 int64_t lane_floats(const Job& job) {
   const int64_t k = padded(job.out.k) * kStrip;
-  return k * (job.cross() ? 4 : 3) + 2 * groups_of(job.out) * kStrip + k / 4;
+  return k * (job.cross() ? 4 : 3) + 3 * groups_of(job.out) * kStrip + k / 4;
 }
 
 Lanes lanes_at(const Job& job, float* memory, int64_t strip) {
@@ -69,7 +70,8 @@ Lanes lanes_at(const Job& job, float* memory, int64_t strip) {
   l.lazy = l.sum + k;
   l.v = job.cross() ? l.lazy + k : nullptr;
   l.scales = l.lazy + (job.cross() ? 2 * k : k);
-  l.zeros = l.scales + groups;
+  l.inverses = l.scales + groups;
+  l.zeros = l.inverses + groups;
   l.codes = reinterpret_cast<uint8_t*>(l.zeros + groups);
   return l;
 }
@@ -87,8 +89,7 @@ class Walk {
   bool static_scales(Lanes& l);
   bool scales_from(int64_t block, int64_t from, size_t first_run, size_t last_run);
   bool fit(Lanes& l, const float* w, const Run& run, int64_t column);
-  void best_range(const Lanes& l, const float* w, int64_t count, const float* low, const float* high, float* scale,
-                  float* zero) const;
+  void best_range(const float* w, int64_t count, const float* low, const float* high, float* scale, float* zero) const;
   void bring(int64_t block, int64_t depth);
   void add(const Lanes& l, int64_t begin, int64_t end, int64_t panel, float* to) const;
   void quantize_panel(Lanes& l, int64_t block, int64_t panel);
@@ -153,12 +154,13 @@ bool Walk::fit(Lanes& l, const float* w, const Run& run, int64_t column) {
     zero[r] = grid.zero;
     if (!std::isfinite(scale[r])) return keep_first(job_.first_bad, (l.row + r) * k_ + column), false;
   }
-  if (a_.mse > 0) best_range(l, w, count, low, high, scale, zero);
+  if (a_.mse > 0) best_range(w, count, low, high, scale, zero);
+  for (int64_t r = 0; r < kStrip; r++) l.inverses[run.group * kStrip + r] = inverse_of(scale[r]);
   return true;
 }
 
 /** The best of ranges from the whole down to a fifth, row by row. */
-void Walk::best_range(const Lanes&, const float* w, int64_t count, const float* low, const float* high, float* scale,
+void Walk::best_range(const float* w, int64_t count, const float* low, const float* high, float* scale,
                       float* zero) const {
   const bool neighbours = job_.out.bits == 2 && a_.sym == 0;
   float best[kStrip];
@@ -231,6 +233,7 @@ void Walk::quantize_panel(Lanes& l, int64_t block, int64_t panel) {
   for (int64_t m = 0; m < p.count; m++) {
     const int64_t g = job_.group[static_cast<size_t>(panel + m)] * kStrip;
     p.scale[m] = l.scales + g;
+    p.inverse[m] = l.inverses + g;
     p.zero[m] = l.zeros + g;
   }
   p.pivots = a_.pivots + panel;

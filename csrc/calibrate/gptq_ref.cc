@@ -46,9 +46,8 @@ void solve(const float* a, const float* c, float* y) {
     }
 }
 
-float code_of(float w, float scale, float zero, float max_code) {
-  // A scale that underflowed leaves every code at the zero point, so that its value is 0.
-  return std::clamp(std::nearbyint(w / (scale > 0 ? scale : 1.0f)) + zero, 0.0f, max_code);
+float code_of(float w, float inverse, float zero, float max_code) {
+  return std::clamp(std::nearbyint(w * inverse) + zero, 0.0f, max_code);
 }
 
 void quantize(const GptqPanel& p) {
@@ -62,7 +61,7 @@ void quantize(const GptqPanel& p) {
         if (p.v != nullptr) sum += p.v[i * kStrip + r] * p.cross_factor[i * kStrip + m];
       }
       const float v = p.w[at] + sum, scale = p.scale[m][r], zero = p.zero[m][r];
-      const float code = code_of(v, scale, zero, p.max_code), q = scale * (code - zero);
+      const float code = code_of(v, inverse_of(scale), zero, p.max_code), q = scale * (code - zero);
       const float e = (v - q) * p.pivots[m];
       loss += e * e;
       p.codes[at] = static_cast<uint8_t>(code);
@@ -88,7 +87,7 @@ void errors(const float* w, int64_t count, const float* scale, const float* zero
   for (int64_t r = 0; r < kStrip; r++) {
     error[r] = 0;
     for (int64_t i = 0; i < count; i++) {
-      const float x = w[i * kStrip + r], code = code_of(x, scale[r], zero[r], max_code);
+      const float x = w[i * kStrip + r], code = code_of(x, inverse_of(scale[r]), zero[r], max_code);
       error[r] += std::pow(std::fabs(scale[r] * (code - zero[r]) - x), power);
     }
   }

@@ -22,11 +22,8 @@ void solve(const float* a, const float* c, float* y) {
   }
 }
 
-/** What to divide by: a scale that underflowed leaves every code at the zero point. */
-inline Vec divisor(Vec scale) { return Vec::where_less(Vec::zero(), scale, scale, Vec::all(1.0f)); }
-
-inline Vec code_of(Vec w, Vec divide_by, Vec zero, Vec max_code) {
-  return Vec::max(Vec::zero(), Vec::min(max_code, Vec::round(w / divide_by) + zero));
+inline Vec code_of(Vec w, Vec inverse, Vec zero, Vec max_code) {
+  return Vec::max(Vec::zero(), Vec::min(max_code, Vec::round(w * inverse) + zero));
 }
 
 inline void store_codes(Vec code, uint8_t* to) {
@@ -55,7 +52,7 @@ void quantize_panel(const GptqPanel& p) {
         if constexpr (kCross) sum.v = Vec::fma(v[i], Vec::all(p.cross_factor[i * kStrip + m]), sum).v;
       }
       v[m].v = (w + sum).v;
-      const Vec code = code_of(v[m], divisor(scale), zero, max_code), q = scale * (code - zero);
+      const Vec code = code_of(v[m], Vec::load(p.inverse[m] + r), zero, max_code), q = scale * (code - zero);
       const Vec e = (v[m] - q) * Vec::all(p.pivots[m]);
       loss = Vec::fma(e, e, loss);
       d[m].v = (w - q).v;
@@ -105,12 +102,15 @@ void extent(const float* w, int64_t count, float* low, float* high) {
 }
 
 /**
- * ln x for x > 0, absolute error below 1e-6; 0 gives -infinity or less than -87. x = 2^n m, 1 <= m < 2; with s = (m - c) /
+ * ln x for x > 0, absolute error below 1e-6; 0 gives less than -87. x = 2^n m, 1 <= m < 2; with s = (m - c) /
  * (m + c) and c = sqrt 2, ln m = ln c + 2 (s + s^3 / 3 + s^5 / 5 + s^7 / 7), |s| < .1716.
  */
 inline Vec log(Vec x) {
 #if defined(__AVX512F__)
-  const Vec n = {_mm512_getexp_ps(x.v)}, m = {_mm512_getmant_ps(x.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_zero)};
+  const __m512i bits = _mm512_castps_si512(x.v);
+  const Vec n = {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(bits, 23), _mm512_set1_epi32(127)))};
+  const Vec m = {_mm512_castsi512_ps(
+      _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x7fffff)), _mm512_set1_epi32(0x3f800000)))};
 #else
   const __m256i bits = _mm256_castps_si256(x.v);
   const Vec n = {_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(127)))};
@@ -129,11 +129,12 @@ void errors(const float* w, int64_t count, const float* scale, const float* zero
             float* error) {
   const Vec most = Vec::all(max_code), p = Vec::all(power);
   for (int64_t r = 0; r < kStrip; r += Vec::N) {
-    const Vec s = Vec::load(scale + r), z = Vec::load(zero + r), by = divisor(s);
+    const Vec s = Vec::load(scale + r), z = Vec::load(zero + r);
+    const Vec inverse = Vec::where_less(s, Vec::all(1.17549435e-38f), Vec::zero(), Vec::all(1.0f) / s);
     Vec sum = Vec::zero();
     for (int64_t i = 0; i < count; i++) {
       const Vec x = Vec::load(w + i * kStrip + r);
-      sum = sum + exp(p * log(Vec::abs(s * (code_of(x, by, z, most) - z) - x)));
+      sum = sum + exp(p * log(Vec::abs(s * (code_of(x, inverse, z, most) - z) - x)));
     }
     sum.store(error + r);
   }

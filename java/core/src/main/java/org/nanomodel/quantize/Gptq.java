@@ -63,11 +63,14 @@ public final class Gptq {
     var weight =
         QuantizedWeight.allocate(
             out, o.bits(), w.rows(), w.cols(), o.groupOf(w.cols()), factor.gIdx(out, o));
+    if (factor.fallback().isPresent()) {
+      ops.rtn(weight, w, o.sym(), o.scaleType());
+      return new GptqResult(weight, Double.NaN, factor.damp(), factor.fallback());
+    }
     var how =
         new GptqTriangle.Ranges(
             o.sym(), o.scaleType(), o.staticGroups(), o.refreshGroups(), (float) o.mse());
     double errors = ops.gptqQuantize(weight, w, factor.triangle(), how);
-    double loss = factor.fallback().isPresent() ? Double.NaN : errors / 2 / factor.rows();
-    return new GptqResult(weight, loss, factor.damp(), factor.fallback());
+    return new GptqResult(weight, errors / 2 / factor.rows(), factor.damp(), Optional.empty());
   }
 }

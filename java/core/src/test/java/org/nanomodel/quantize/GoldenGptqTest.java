@@ -7,6 +7,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.Arrays;
+import java.util.Set;
 import java.util.TreeMap;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -39,7 +40,7 @@ class GoldenGptqTest {
   /**
    * golden/gptq was made by GPTQModel 7.3.4 in float32. At the lower end of a symmetric range w /
    * scale is a tie, -(2^b - 1) / 2, that the last bit decides, and a code that differs moves what
-   * comes after it in its row: such rows, at most two a vector, are named by the failure.
+   * comes after it in its row. Rows 33 and 34 of 3bit_g128_sym_desc are such; nothing else differs.
    */
   @ParameterizedTest
   @ValueSource(
@@ -97,7 +98,10 @@ class GoldenGptqTest {
           }
         }
       }
-      assertThat(rows.size()).as("rows that differ, and in how much: %s", rows).isLessThan(3);
+      boolean ties = name.equals("3bit_g128_sym_desc");
+      assertThat(rows.keySet())
+          .as("rows that differ, and in how much: %s", rows)
+          .isSubsetOf(ties ? Set.of(33, 34) : Set.of());
     }
   }
 
