@@ -21,6 +21,7 @@
 #include "norm/norm.h"
 #include "pack/awq.h"
 #include "pack/gptq.h"
+#include "pack/words.h"
 #include "rope/rope.h"
 #include "sampling/sampling.h"
 
@@ -287,6 +288,8 @@ NM_OP(gptq_unpack, nm_gptq_args)
 NM_OP(gptq_pack, nm_gptq_args)
 NM_OP(awq_unpack, nm_awq_args)
 NM_OP(awq_pack, nm_awq_args)
+NM_OP(words_unpack, nm_words_args)
+NM_OP(words_pack, nm_words_args)
 
 #undef NM_OP
 

@@ -526,6 +526,37 @@ typedef struct nm_awq_args {
 NM_API int32_t nm_awq_unpack(nm_engine *engine, const nm_awq_args *args);
 NM_API int32_t nm_awq_pack(nm_engine *engine, const nm_awq_args *args);
 
+/*
+ * Codes of a weight <-> the words of layouts that keep scales and zeros in tensors of their own.
+ *   ROWS: bits 2..8; row n of words is the bit stream of codes[n,0..K-1], least significant bit first, in whole words.
+ *   GEMV_FAST: words [N/4, K] of 16 bits; N a multiple of 4, K of 64. Word [r, 64 s + 16 j + w], nibble i holds
+ *     codes[4 r + j, 64 s + 32 (w / 8) + w mod 8 + 8 i].
+ *   MARLIN, QQQ_CHANNEL, QQQ_GROUP: words [K/16, 2 N]; N a multiple of 64, K of 16. Word [kt, 128 nt + 4 th + wp], nibble i
+ *     holds, with p = order[i], codes[64 nt + 16 wp + th/4 + 8 (p/4), 16 kt + column],
+ *     column = 2 (th mod 4) + {0,1,8,9}[p mod 4] in MARLIN, 4 (th mod 4) + p mod 4 in the others;
+ *     order = 0 2 4 6 1 3 5 7, in QQQ_CHANNEL 4 0 5 1 6 2 7 3. QQQ_CHANNEL stores code - 8 in two's complement.
+ */
+typedef enum nm_word_layout {
+  NM_WORDS_ROWS = 0,
+  NM_WORDS_GEMV_FAST = 1,
+  NM_WORDS_MARLIN = 2,
+  NM_WORDS_QQQ_CHANNEL = 3,
+  NM_WORDS_QQQ_GROUP = 4
+} nm_word_layout;
+
+typedef struct nm_words_args {
+  uint32_t struct_size;
+  int32_t layout; /* nm_word_layout */
+  int32_t bits;   /* 4, but in ROWS */
+  int32_t reserved;
+  int64_t n, k;
+  uint8_t *codes; /* [N,K], 0..2^bits-1 */
+  void *words;
+  const int32_t *cancel;
+} nm_words_args;
+NM_API int32_t nm_words_unpack(nm_engine *engine, const nm_words_args *args);
+NM_API int32_t nm_words_pack(nm_engine *engine, const nm_words_args *args);
+
 /* ---------- GPTQ (Frantar et al. 2022): one module ---------- */
 
 /*
@@ -611,8 +642,7 @@ typedef struct nm_gptq_quantize_args {
   const float *pivots;
   const int32_t *perm;
   const nm_codes *out;
-  double *
-      loss; /* [1] sum of (R[c,c] * (weight as updated - weight as coded))^2; divided by 2 rows, the loss as reported */
+  double *loss; /* [1] sum of (R[c,c] * (weight as updated - its value as coded))^2: 2 rows times the loss as reported */
   const int32_t *cancel;
 } nm_gptq_quantize_args;
 NM_API int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args);

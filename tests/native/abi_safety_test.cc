@@ -76,6 +76,7 @@ class Calls {
   nm_dequantize_args dequantize_ = args<nm_dequantize_args>();
   nm_gptq_args gptq_ = args<nm_gptq_args>();
   nm_awq_args awq_ = args<nm_awq_args>();
+  nm_words_args words_ = args<nm_words_args>();
   nm_gram_args gram_ = args<nm_gram_args>();
   nm_gptq_factor_args factor_ = args<nm_gptq_factor_args>();
   nm_gptq_quantize_args quantize_ = args<nm_gptq_quantize_args>();
@@ -208,6 +209,11 @@ void Calls::fill_codes() {
   gptq_.word_bits = 32;
   awq_.qweight = memory<uint32_t>(kCols * 4 / 32 * kCols);
   awq_.qzeros = memory<uint32_t>(kCols / kGroup * kCols * 4 / 32);
+  words_.layout = NM_WORDS_ROWS;
+  words_.bits = 4;
+  words_.n = words_.k = kCols;
+  words_.codes = memory<uint8_t>(kCols * kCols);
+  words_.words = memory<uint32_t>(kCols * 4 / 32 * kCols);
   fill_gptq();
 }
 
@@ -384,6 +390,11 @@ std::vector<Entry> Calls::codes() {
       OP(nm_awq_pack, a, nibbles),
       OP(nm_awq_unpack, a, nibbles)};
   for (size_t i = 0; i < all.size(); i++) all[i].structs.push_back(structure("codes", c, i < 2 ? whole : sizes));
+  nm_words_args& w = words_;
+  const std::vector<Field> rows = {ENUM(w, layout),   ENUM(w, bits),     COUNT(w, n), COUNT(w, k),
+                                   POINTER(w, codes), POINTER(w, words), CANCEL(w)};
+  all.push_back(OP(nm_words_pack, w, rows));
+  all.push_back(OP(nm_words_unpack, w, rows));
   return all;
 }
 

@@ -9,33 +9,32 @@ import java.util.stream.Collectors;
  */
 public enum Format {
   /** GPTQ v1: stored zero = zero - 1. What every reader of GPTQ checkpoints takes. */
-  GPTQ("gptq", true),
+  GPTQ("gptq"),
   /** GPTQ v2: stored zero is exact, so that a zero of 0 is safe. */
-  GPTQ_V2("gptq_v2", true),
-  MARLIN("marlin", false),
-  GEMM("gemm", true),
-  GEMV("gemv", false),
-  GEMV_FAST("gemv_fast", false),
-  QQQ("qqq", false),
-  COMPRESSED_TENSORS("compressed-tensors", false),
-  MLX("mlx", false);
+  GPTQ_V2("gptq_v2"),
+  /** Tiles of the Marlin kernel: 4 bits, symmetric. */
+  MARLIN("marlin"),
+  /** AWQ's usual layout. */
+  GEMM("gemm"),
+  GEMV("gemv"),
+  GEMV_FAST("gemv_fast"),
+  /** W4A8: whole rows, or groups of 128 with two levels of scales. */
+  QQQ("qqq"),
+  /** compressed-tensors {@code pack-quantized}: what llm-compressor writes and vLLM reads. */
+  COMPRESSED_TENSORS("compressed-tensors"),
+  /** compressed-tensors {@code int-quantized}: W8A8, int8 weights with a scale a row. */
+  INT_QUANTIZED("int-quantized"),
+  MLX("mlx");
 
   private final String value;
-  private final boolean available;
 
-  Format(String value, boolean available) {
+  Format(String value) {
     this.value = value;
-    this.available = available;
   }
 
   /** The name in JSON and on the command line. */
   public String value() {
     return value;
-  }
-
-  /** Whether this version reads and writes it. */
-  public boolean isAvailable() {
-    return available;
   }
 
   /** The format of a name, any case; an unknown one is refused with the list. */
@@ -46,19 +45,12 @@ public enum Format {
       }
     }
     throw new NanoModelException(
-        "unknown checkpoint format '" + name + "': expected one of " + names(false));
+        "unknown checkpoint format '" + name + "': expected one of " + names());
   }
 
-  /** The formats this version reads and writes, as one would type them. */
-  public static String available() {
-    return names(true);
-  }
-
-  private static String names(boolean availableOnly) {
-    return Arrays.stream(values())
-        .filter(f -> f.available || !availableOnly)
-        .map(Format::value)
-        .collect(Collectors.joining(", "));
+  /** All of them, as one would type them. */
+  public static String names() {
+    return Arrays.stream(values()).map(Format::value).collect(Collectors.joining(", "));
   }
 
   @Override

@@ -43,13 +43,6 @@ public record QuantizeConfig(
               + " is not available in this version: use one of "
               + Method.available());
     }
-    if (!format.isAvailable()) {
-      throw new NanoModelException(
-          "format "
-              + format
-              + " cannot be written by this version: use one of "
-              + Format.available());
-    }
     checkScheme("", new ModuleScheme(bits, groupSize, sym, descAct), format);
     if (descAct) {
       throw new NanoModelException(

@@ -16,7 +16,15 @@ import org.nanomodel.tensor.Tensor;
  * order of scales, and the mistakes of other programs. Which codec reads a checkpoint is decided by
  * its quantization config, never by a look at its tensors.
  */
-public abstract sealed class Codec permits GptqCodec, GemmCodec {
+public abstract sealed class Codec
+    permits GptqCodec,
+        GemmCodec,
+        GemvCodec,
+        GemvFastCodec,
+        MarlinCodec,
+        QqqCodec,
+        CompressedCodec,
+        MlxCodec {
   /** What the headers say of a module: its shape, and the scheme of its canonical form. */
   record Header(long n, long k, ModuleScheme scheme, DataType scaleType) {}
 
@@ -25,7 +33,13 @@ public abstract sealed class Codec permits GptqCodec, GemmCodec {
     return switch (format) {
       case GPTQ, GPTQ_V2 -> new GptqCodec(format);
       case GEMM -> new GemmCodec();
-      default -> throw new IllegalArgumentException("format " + format + " has no codec");
+      case GEMV -> new GemvCodec();
+      case GEMV_FAST -> new GemvFastCodec();
+      case MARLIN -> new MarlinCodec();
+      case QQQ -> new QqqCodec();
+      case COMPRESSED_TENSORS -> new PackQuantizedCodec();
+      case INT_QUANTIZED -> new IntQuantizedCodec();
+      case MLX -> new MlxCodec();
     };
   }
 
@@ -58,9 +72,9 @@ public abstract sealed class Codec permits GptqCodec, GemmCodec {
     return DataType.F16;
   }
 
-  /** Whether scales of this type can be written as they are. */
-  public boolean holdsScales(DataType type) {
-    return type == DataType.F16;
+  /** The type in which scales that are stored in this type are written; another may not fit. */
+  DataType keptScaleType(DataType stored, ModuleScheme scheme) {
+    return scaleType(stored, scheme);
   }
 
   /** Names, types and shapes of what {@link #pack} makes of a weight [n, k]. */
@@ -71,15 +85,25 @@ public abstract sealed class Codec permits GptqCodec, GemmCodec {
    * The tensors of a module, in the order of {@link #specs}. A value that the layout cannot hold is
    * refused, naming the module.
    *
-   * @param scaleType of the scales written, one that {@link #holdsScales}
+   * @param scaleType of the scales written, as the codec chose it
    */
   public abstract List<Tensor> pack(
-      Arena arena, Ops ops, String module, StoredWeight weight, DataType scaleType);
+      Arena arena,
+      Ops ops,
+      String module,
+      StoredWeight weight,
+      ModuleScheme scheme,
+      DataType scaleType);
 
   /** The same for a weight that is nothing but canonical. */
   public final List<Tensor> pack(
-      Arena arena, Ops ops, String module, QuantizedWeight weight, DataType scaleType) {
-    return pack(arena, ops, module, StoredWeight.of(weight), scaleType);
+      Arena arena,
+      Ops ops,
+      String module,
+      QuantizedWeight weight,
+      ModuleScheme scheme,
+      DataType scaleType) {
+    return pack(arena, ops, module, StoredWeight.of(weight), scheme, scaleType);
   }
 
   /** The last part of the name of a tensor that every module of this layout has, and no other. */

@@ -37,8 +37,8 @@ final class GemmCodec extends Codec {
   }
 
   @Override
-  public boolean holdsScales(DataType type) {
-    return type == DataType.F16 || type == DataType.BF16;
+  DataType keptScaleType(DataType stored, ModuleScheme scheme) {
+    return stored == DataType.BF16 ? DataType.BF16 : DataType.F16;
   }
 
   @Override
@@ -54,7 +54,12 @@ final class GemmCodec extends Codec {
 
   @Override
   public List<Tensor> pack(
-      Arena arena, Ops ops, String module, StoredWeight weight, DataType scaleType) {
+      Arena arena,
+      Ops ops,
+      String module,
+      StoredWeight weight,
+      ModuleScheme scheme,
+      DataType scaleType) {
     QuantizedWeight w = weight.codes();
     Tensor qweight = Tensor.allocate(arena, DataType.I32, w.k(), w.n() / CODES_OF_A_WORD);
     Tensor qzeros = Tensor.allocate(arena, DataType.I32, w.groups(), w.n() / CODES_OF_A_WORD);
@@ -94,7 +99,7 @@ final class GemmCodec extends Codec {
     }
     Tensor qzeros = stored.tensor(module + ".qzeros", WORDS, scales.rows(), qweight.cols());
     long group = scheme.groupOf(k);
-    var order = ModuleParts.order(arena, stored, module, k, group);
+    var order = ModuleParts.order(arena, stored, module + ".g_idx", k, group);
     var w = QuantizedWeight.allocate(arena, scheme.bits(), n, k, group, order);
     ops.awqUnpack(w, StoredTensors.aligned(arena, qweight), StoredTensors.aligned(arena, qzeros));
     ModuleParts.readScales(arena, ops, stored, module, w, scales);

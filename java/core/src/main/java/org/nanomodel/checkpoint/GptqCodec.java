@@ -4,7 +4,6 @@ import static org.nanomodel.tensor.DataType.I32;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
@@ -25,8 +24,6 @@ import org.nanomodel.tensor.Tensor;
  * too. Packing itself is native; here are names, shapes, and the mistakes of other programs.
  */
 public final class GptqCodec extends Codec {
-  private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
-
   private final Format format;
 
   GptqCodec(Format format) {
@@ -77,7 +74,12 @@ public final class GptqCodec extends Codec {
 
   @Override
   public List<Tensor> pack(
-      Arena arena, Ops ops, String module, StoredWeight weight, DataType scaleType) {
+      Arena arena,
+      Ops ops,
+      String module,
+      StoredWeight weight,
+      ModuleScheme scheme,
+      DataType scaleType) {
     QuantizedWeight w = weight.codes();
     GptqLayout layout = format == Format.GPTQ ? GptqLayout.V1 : GptqLayout.V2;
     Tensor qweight = Tensor.allocate(arena, I32, layout.words(w.k(), w.bits()), w.n());
@@ -87,16 +89,7 @@ public final class GptqCodec extends Codec {
         qweight,
         qzeros,
         ModuleParts.packScales(arena, ops, module, w, scaleType),
-        groupsOf(arena, w));
-  }
-
-  private static Tensor groupsOf(Arena arena, QuantizedWeight w) {
-    Tensor gIdx = Tensor.allocate(arena, I32, w.k());
-    for (long k = 0; k < w.k(); k++) {
-      int g = w.gIdx() == null ? (int) (k / w.groupSize()) : w.gIdx().get(INT, 4 * k);
-      gIdx.segment().set(INT, 4 * k, g);
-    }
-    return gIdx;
+        ModuleParts.groupsOfColumns(arena, w));
   }
 
   @Override
@@ -117,7 +110,7 @@ public final class GptqCodec extends Codec {
     }
     Tensor qzeros =
         stored.tensor(module + ".qzeros", words, groups, layout.words(n, scheme.bits()));
-    MemorySegment order = ModuleParts.order(arena, stored, module, k, scheme.groupOf(k));
+    MemorySegment order = ModuleParts.order(arena, stored, module + ".g_idx", k, scheme.groupOf(k));
     var w = QuantizedWeight.allocate(arena, scheme.bits(), n, k, scheme.groupOf(k), order);
     var zeros = ZeroLayout.of(config, scheme, qzeros, n);
     ops.gptqUnpack(

@@ -197,6 +197,11 @@ public final class ModelDirectory implements Weights, AutoCloseable {
         .forEach(this::release);
   }
 
+  /** Whether the weight of a module is integers, in the layout that the config names. */
+  boolean isQuantized(String module) {
+    return stored.has(module + "." + mark());
+  }
+
   /** Whether a tensor is the one that tells that its module is quantized. */
   boolean isMark(String tensor) {
     return tensor.endsWith("." + mark());
@@ -216,12 +221,26 @@ public final class ModelDirectory implements Weights, AutoCloseable {
 
   @Override
   public Tensor tensor(String name) {
-    return stored.tensor(name, FLOATS);
+    String suffix = ".weight";
+    if (name.endsWith(suffix)) {
+      String module = name.substring(0, name.length() - suffix.length());
+      if (isQuantized(module)) { // an embedding
+        return floats(module);
+      }
+    }
+    Tensor t = stored.tensor(name, FLOATS);
+    return t.rank() < 2 ? StoredTensors.aligned(Arena.ofAuto(), t) : t;
+  }
+
+  private Tensor floats(String module) {
+    try (var scratch = Arena.ofConfined()) {
+      return stored(scratch, module).floats(Arena.ofAuto(), scratch, ops());
+    }
   }
 
   @Override
   public WeightData linear(Arena arena, String module) {
-    if (stored.has(module + "." + mark())) {
+    if (isQuantized(module)) {
       return stored(arena, module).weight(arena, ops());
     }
     requireReadable();

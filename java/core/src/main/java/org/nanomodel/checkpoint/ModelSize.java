@@ -65,13 +65,17 @@ public record ModelSize(
   private static long weights(ModelDirectory model, String module, TensorInfo codes) {
     var config = model.quantization();
     boolean decoded = config.isPresent() && config.get().unsupported().isEmpty();
-    if (decoded && codes.name().endsWith(".qweight") && codes.rank() == 2) {
+    boolean shapeInData = codes.name().endsWith(".weight_packed"); // only headers are read here
+    if (decoded && !shapeInData && model.isQuantized(module) && codes.rank() == 2) {
       return Math.multiplyExact(model.rows(module), model.columns(module));
     }
     if (codes.name().endsWith(".weight") && !codes.dtype().name().equals("U32")) {
       return codes.elements(); // one element a weight: int8, float8
     }
-    int bits = config.map(q -> q.storedBits(module)).orElse(0);
+    int bits =
+        decoded
+            ? config.get().scheme(module).map(ModuleScheme::bits).orElse(0)
+            : config.map(q -> q.storedBits(module)).orElse(0);
     return codes.byteSize() * 8 / (bits < 1 ? codes.dtype().bits() : bits);
   }
 

@@ -28,8 +28,6 @@ public final class QuantizationConfig {
 
   private static final String PACK_DTYPE = "int32";
   private static final String PLANAR = "gptq_p";
-  private static final Set<String> READABLE_FORMATS = Set.of("gptq", "gptq_v2", PLANAR);
-  private static final String READABLE_AWQ = "gemm";
 
   /** Old checkpoints name the format of a GPTQ quantization as its method. */
   private static final Set<String> FORMATS_NAMED_AS_METHOD = Set.of("marlin", "bitblas");
@@ -39,6 +37,8 @@ public final class QuantizationConfig {
   private final String method;
   private final String format;
   private final String packDtype;
+  private final Optional<Format> layout;
+  private final CompressedGroups groups;
   private final ModuleScheme defaults;
   private final boolean lmHead;
   private final DynamicOverrides dynamic;
@@ -56,11 +56,15 @@ public final class QuantizationConfig {
         named.isEmpty() ? (mlx ? "mlx" : guessMethod(json)) : formatAsMethod ? "gptq" : named;
     this.format = format(format, formatAsMethod ? named : "", fields);
     this.packDtype = lower(fields.text("pack_dtype").orElse(PACK_DTYPE));
-    boolean known = isGptq() || isGemm();
+    this.layout = layout(method, format());
+    boolean known = layout.isPresent();
+    this.groups = isCompressed() && known ? CompressedGroups.parse(json, format, source) : null;
     this.lmHead = known && fields.bool("lm_head").orElse(false);
     this.dynamic =
-        known ? DynamicOverrides.parse(json.get("dynamic"), source) : DynamicOverrides.NONE;
-    this.defaults = known ? defaults(fields) : null;
+        known && !isCompressed() && !isMlx()
+            ? DynamicOverrides.parse(json.get("dynamic"), source)
+            : DynamicOverrides.NONE;
+    this.defaults = known && unsupported().isEmpty() ? defaults(fields) : null;
     this.quantizers = quantizers(json);
   }
 
@@ -81,16 +85,35 @@ public final class QuantizationConfig {
             new QuantizationConfig(json.get(), directory.resolve(name).toString(), false));
       }
     }
-    for (String key : List.of("quantization_config", "quantization")) { // the second is MLX's own
+    for (String key : List.of("quantization_config", "quantization")) { // MLX has both, or the last
       if (config.hasNonNull(key)) {
         String source = directory.resolve("config.json") + ": " + key;
         if (config.get(key) instanceof ObjectNode object) {
-          return Optional.of(new QuantizationConfig(object, source, key.equals("quantization")));
+          return Optional.of(
+              new QuantizationConfig(object, source, config.hasNonNull("quantization")));
         }
         throw new BadModelException(source + " is not an object");
       }
     }
     return Optional.empty();
+  }
+
+  /** The codec's format for what a file says; empty for what this version does not decode. */
+  private static Optional<Format> layout(String method, String format) {
+    return Optional.ofNullable(
+        switch (method + " " + format) {
+          case "gptq gptq" -> Format.GPTQ;
+          case "gptq gptq_v2", "gptq " + PLANAR -> Format.GPTQ_V2;
+          case "gptq marlin" -> Format.MARLIN;
+          case "awq gemm" -> Format.GEMM;
+          case "awq gemv" -> Format.GEMV;
+          case "awq gemv_fast", "awq llm-awq" -> Format.GEMV_FAST;
+          case "qqq qqq" -> Format.QQQ;
+          case "compressed-tensors pack-quantized" -> Format.COMPRESSED_TENSORS;
+          case "compressed-tensors int-quantized" -> Format.INT_QUANTIZED;
+          case "mlx mlx" -> Format.MLX;
+          default -> null;
+        });
   }
 
   /**
@@ -115,6 +138,12 @@ public final class QuantizationConfig {
   }
 
   private ModuleScheme defaults(Fields fields) {
+    if (groups != null) {
+      return groups.defaults();
+    }
+    if (isMlx()) {
+      return mlxScheme(fields, 4, 64);
+    }
     boolean sym = fields.bool("sym").orElseGet(() -> !fields.bool("zero_point").orElse(false));
     return new ModuleScheme(
         fields
@@ -123,7 +152,16 @@ public final class QuantizationConfig {
             .orElseThrow(() -> new BadModelException(fields.where() + ": field bits is missing")),
         fields.groupSize("group_size", "q_group_size").orElse(isGptq() ? -1L : 128L),
         sym,
-        fields.bool("desc_act").orElse(false));
+        isGptq()
+            && fields.bool("desc_act").orElse(false)); // awq and qqq files say true for nothing
+  }
+
+  private static ModuleScheme mlxScheme(Fields fields, int bits, long groupSize) {
+    return new ModuleScheme(
+        fields.bits("bits").orElse(bits),
+        fields.groupSize("group_size").orElse(groupSize),
+        false,
+        false);
   }
 
   private static List<String> quantizers(ObjectNode json) {
@@ -140,9 +178,12 @@ public final class QuantizationConfig {
     return method.equals("gptq");
   }
 
-  /** AWQ in the layout that its writers use by default. */
-  boolean isGemm() {
-    return method.equals("awq") && format().equals(READABLE_AWQ);
+  private boolean isCompressed() {
+    return method.equals("compressed-tensors");
+  }
+
+  private boolean isMlx() {
+    return method.equals("mlx");
   }
 
   /**
@@ -153,20 +194,22 @@ public final class QuantizationConfig {
   }
 
   /**
-   * {@code gptq}, {@code gptq_v2}, {@code gemm} ...; files that name none mean {@code gptq} or
-   * {@code gemm}.
+   * {@code gptq}, {@code gptq_v2}, {@code gemm}, {@code pack-quantized} ...; files that name none
+   * mean the first format of their method.
    */
   public String format() {
-    return switch (format.isEmpty() ? method : "") {
+    return switch (format.isEmpty() || isMlx() ? method : "") {
       case "gptq" -> "gptq";
-      case "awq" -> READABLE_AWQ;
+      case "awq" -> "gemm";
+      case "qqq" -> "qqq";
+      case "mlx" -> "mlx";
       default -> format;
     };
   }
 
   /** The layout of its tensors; planes and narrow words are kinds of gptq and gptq_v2. */
   Format layoutFormat() {
-    return isGemm() ? Format.GEMM : storesZeroMinusOne() ? Format.GPTQ : Format.GPTQ_V2;
+    return layout.orElseThrow();
   }
 
   /** The stored zero is the true zero minus one. */
@@ -200,9 +243,19 @@ public final class QuantizationConfig {
     return quantizers;
   }
 
-  /** The scheme of one module, or empty when an override leaves it in float. */
+  /** The scheme of one module, or empty when the file leaves it in float. */
   public Optional<ModuleScheme> scheme(String module) {
     requireReadable();
+    if (groups != null) {
+      return groups.scheme(module);
+    }
+    if (isMlx() && json.has(module)) {
+      JsonNode own = json.get(module);
+      var fields = new Fields(source + " " + Escaped.of(module), own);
+      return own.isObject()
+          ? Optional.of(mlxScheme(fields, defaults.bits(), defaults.groupSize()))
+          : own.asBoolean() ? Optional.of(defaults) : Optional.empty();
+    }
     return dynamic.apply(module, defaults);
   }
 
@@ -229,18 +282,37 @@ public final class QuantizationConfig {
 
   /** Why this version cannot decode the weights, or empty. */
   public Optional<String> unsupported() {
-    if (!isGptq() && !isGemm()) {
-      String named = method.equals("awq") ? " with format " + Escaped.of(format()) : "";
-      return Optional.of("quant_method " + Escaped.of(method) + named);
+    if (layout.isEmpty()) {
+      return Optional.of(isGptq() ? "checkpoint_format " + Escaped.of(format()) : kind());
     }
-    if (isGptq() && !READABLE_FORMATS.contains(format())) {
-      return Optional.of("checkpoint_format " + Escaped.of(format()));
+    if (groups != null) {
+      return groups.unsupported().map(what -> kind() + ": " + what);
     }
-    if (isGemm() && defaults.bits() != 4) {
-      return Optional.of("quant_method 'awq' with bits " + defaults.bits());
+    String mode = json.path("mode").asText("affine");
+    if (isMlx()) {
+      return mode.equals("affine") ? Optional.empty() : Optional.of("mlx mode " + Escaped.of(mode));
     }
-    boolean wholeWords = isGemm() || format().equals(PLANAR);
-    Set<String> readable = wholeWords ? Set.of(PACK_DTYPE) : PACK_DTYPES.keySet();
+    if (layout.get() != Format.GPTQ && layout.get() != Format.GPTQ_V2) {
+      int bits = storedBits("");
+      if (bits != 0 && bits != 4) {
+        return Optional.of(kind() + " and bits " + bits);
+      }
+    }
+    boolean any =
+        switch (layout.get()) {
+          case GPTQ, GPTQ_V2 -> !format().equals(PLANAR);
+          default -> layout.get() == Format.GEMV_FAST; // its writers say int16, or nothing
+        };
+    return refusePacking(any ? PACK_DTYPES.keySet() : Set.of(PACK_DTYPE));
+  }
+
+  private String kind() {
+    return "quant_method "
+        + Escaped.of(method)
+        + (format().isEmpty() ? "" : " with format " + Escaped.of(format()));
+  }
+
+  private Optional<String> refusePacking(Set<String> readable) {
     return readable.contains(packDtype)
         ? Optional.empty()
         : Optional.of("pack_dtype " + Escaped.of(packDtype));
@@ -254,8 +326,9 @@ public final class QuantizationConfig {
               source
                   + ": "
                   + what
-                  + " is not supported; this version reads float models, quant_method gptq with"
-                  + " checkpoint_format gptq, gptq_v2 or gptq_p, and 4-bit awq with format gemm");
+                  + " is not supported; this version reads float models, gptq (also gptq_v2,"
+                  + " gptq_p and marlin), awq (gemm, gemv, gemv_fast, llm-awq) and qqq of 4 bits,"
+                  + " compressed-tensors (pack-quantized, int-quantized) and mlx (affine)");
         });
   }
 

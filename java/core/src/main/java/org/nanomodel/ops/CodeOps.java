@@ -6,6 +6,8 @@ import static org.nanomodel.ffi.generated.NanoModelH.nm_dequantize;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_pack;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_unpack;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_rtn;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_words_pack;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_words_unpack;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -15,6 +17,7 @@ import org.nanomodel.ffi.generated.nm_codes;
 import org.nanomodel.ffi.generated.nm_dequantize_args;
 import org.nanomodel.ffi.generated.nm_gptq_args;
 import org.nanomodel.ffi.generated.nm_rtn_args;
+import org.nanomodel.ffi.generated.nm_words_args;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
@@ -107,6 +110,27 @@ final class CodeOps {
       Native.check(pack ? nm_awq_pack(h, a) : nm_awq_unpack(h, a));
     } finally {
       NativeOps.done(engine, cancel, q, qweight, qzeros, null);
+    }
+  }
+
+  void words(Tensor codes, Tensor words, WordLayout layout, int bits, boolean pack) {
+    String op = pack ? "wordsPack" : "wordsUnpack";
+    Checks.type(op, "codes", codes, DataType.U8);
+    long[] shape = layout.shape(codes.rows(), codes.cols(), bits);
+    Checks.matrix(op, "words", words, layout.words(), shape[0], shape[1]);
+    dense(op, codes, words);
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_words_args.layout(), cancel);
+      nm_words_args.layout(a, layout.nativeCode());
+      nm_words_args.bits(a, bits);
+      nm_words_args.n(a, codes.rows());
+      nm_words_args.k(a, codes.cols());
+      nm_words_args.codes(a, codes.pointer());
+      nm_words_args.words(a, words.pointer());
+      Native.check(pack ? nm_words_pack(h, a) : nm_words_unpack(h, a));
+    } finally {
+      NativeOps.done(engine, cancel, codes, words, null, null);
     }
   }
 

@@ -124,6 +124,16 @@ public class ForwardingOps implements Ops {
   }
 
   @Override
+  public void wordsUnpack(Tensor codes, Tensor words, WordLayout layout, int bits) {
+    to.wordsUnpack(codes, words, layout, bits);
+  }
+
+  @Override
+  public void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits) {
+    to.wordsPack(words, codes, layout, bits);
+  }
+
+  @Override
   public void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact) {
     to.gram(gram, x, cross, exact);
   }

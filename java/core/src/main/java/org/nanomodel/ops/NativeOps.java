@@ -392,6 +392,16 @@ final class NativeOps implements Ops {
   }
 
   @Override
+  public void wordsUnpack(Tensor codes, Tensor words, WordLayout layout, int bits) {
+    this.codes.words(codes, words, layout, bits, false);
+  }
+
+  @Override
+  public void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits) {
+    this.codes.words(codes, words, layout, bits, true);
+  }
+
+  @Override
   public void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact) {
     gptq.gram(gram, x, cross, exact);
   }

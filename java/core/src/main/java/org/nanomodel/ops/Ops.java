@@ -122,6 +122,12 @@ public interface Ops {
   /** The reverse of {@link #awqUnpack}. */
   void awqPack(Tensor qweight, Tensor qzeros, QuantizedWeight in);
 
+  /** Words of a layout to codes (U8 [N, K]). */
+  void wordsUnpack(Tensor codes, Tensor words, WordLayout layout, int bits);
+
+  /** The reverse of {@link #wordsUnpack}. */
+  void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits);
+
   /**
    * gram += X^T X, and cross += (exact - X)^T X; x, exact: F32 [T, K].
    *

@@ -52,20 +52,38 @@ public record QuantizedWeight(
   /** Zeroed arrays of a weight to be filled. */
   public static QuantizedWeight allocate(
       Arena arena, int bits, long n, long k, long groupSize, MemorySegment gIdx) {
-    if (groupSize < 1 || n < 1 || k < 1) {
-      throw new IllegalArgumentException(
-          "weight [" + n + ", " + k + "] with group size " + groupSize);
-    }
+    checkShape(n, k, groupSize);
+    MemorySegment codes = Tensor.allocate(arena, DataType.U8, n, k).segment();
+    return allocate(arena, bits, n, k, groupSize, gIdx, codes);
+  }
+
+  /** The same over codes that are there. */
+  public static QuantizedWeight allocate(
+      Arena arena,
+      int bits,
+      long n,
+      long k,
+      long groupSize,
+      MemorySegment gIdx,
+      MemorySegment codes) {
+    checkShape(n, k, groupSize);
     long groups = Math.ceilDiv(k, groupSize);
     return new QuantizedWeight(
         bits,
         n,
         k,
         groupSize,
-        Tensor.allocate(arena, DataType.U8, n, k).segment(),
+        codes,
         Tensor.allocate(arena, DataType.F32, groups, n).segment(),
         Tensor.allocate(arena, DataType.U8, groups, n).segment(),
         gIdx);
+  }
+
+  private static void checkShape(long n, long k, long groupSize) {
+    if (groupSize < 1 || n < 1 || k < 1) {
+      throw new IllegalArgumentException(
+          "weight [" + n + ", " + k + "] with group size " + groupSize);
+    }
   }
 
   /**

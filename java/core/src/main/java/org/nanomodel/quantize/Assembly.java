@@ -5,6 +5,7 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -17,6 +18,7 @@ import org.nanomodel.checkpoint.CheckpointWriter.Entry;
 import org.nanomodel.checkpoint.DurableFiles;
 import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.checkpoint.ModuleScheme;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.safetensors.SafetensorsException;
 import org.nanomodel.safetensors.SafetensorsFile;
@@ -98,8 +100,16 @@ final class Assembly {
     var meta = JsonFile.object();
     meta.putArray("quantizer").add(Version.QUANTIZER);
     meta.put("algorithm", config.method().value());
+    Map<String, ModuleScheme> modules = new LinkedHashMap<>();
+    plan.modules().forEach(m -> modules.put(m.name(), m.scheme()));
     return new CheckpointScheme(
-        config.format(), config.defaults(), config.lmHead(), config.dynamic(), meta);
+        config.format(),
+        config.defaults(),
+        config.lmHead(),
+        config.dynamic(),
+        modules,
+        plan.skipped(),
+        meta);
   }
 
   private static String log(List<ModuleResult> results) {

@@ -203,7 +203,9 @@ public final class QuantizeJob {
       QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
       double loss = Rtn.relativeError(ops, w, q);
       source.release(module.name() + ".weight");
-      var parts = Codec.of(config.format()).pack(layer, ops, module.name(), q, module.scaleType());
+      var parts =
+          Codec.of(config.format())
+              .pack(layer, ops, module.name(), q, module.scheme(), module.scaleType());
       for (int i = 0; i < parts.size(); i++) {
         tensors.put(module.tensors().get(i), parts.get(i));
       }

@@ -17,16 +17,15 @@ import org.nanomodel.SharedData;
 import org.nanomodel.model.CausalModel;
 import org.nanomodel.model.Scorer;
 import org.nanomodel.ops.Engine;
-import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.safetensors.SafetensorsFile;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Checkpoints written by GPTQModel 7.3.4 decode to the very weights that it decodes
- * (expected.safetensors beside each: GPTQModel's own dequantization, and logits of transformers in
- * float32).
+ * Checkpoints written by GPTQModel 7.3.4, compressed-tensors, MLX and Marlin's packer decode to the
+ * very weights that these decode (expected.safetensors beside each: their own dequantization, and
+ * logits of transformers in float32).
  */
 class GoldenCheckpointsTest {
   private static Engine engine;
@@ -44,27 +43,40 @@ class GoldenCheckpointsTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
-        "awq_gemm",
-        "b2_sym",
-        "b3_sym",
-        "b3_asym_v2",
-        "b3_p",
-        "b4_sym",
-        "b4_asym_v2",
-        "b4_dyn",
-        "b4_g-1",
-        "b4_g32_desc",
-        "b4_int16_orig",
-        "b4_int8_orig",
-        "b4_lmhead",
-        "b5_p",
-        "b8_int16_orig",
-        "b8_sym",
-        "b8_asym_v2",
-        "rtn"
+        "gptqmodel/awq_gemm",
+        "gptqmodel/awq_gemv",
+        "gptqmodel/awq_gemv_fast",
+        "gptqmodel/b2_sym",
+        "gptqmodel/b3_sym",
+        "gptqmodel/b3_asym_v2",
+        "gptqmodel/b3_p",
+        "gptqmodel/b4_sym",
+        "gptqmodel/b4_asym_v2",
+        "gptqmodel/b4_dyn",
+        "gptqmodel/b4_g-1",
+        "gptqmodel/b4_g32_desc",
+        "gptqmodel/b4_int16_orig",
+        "gptqmodel/b4_int8_orig",
+        "gptqmodel/b4_lmhead",
+        "gptqmodel/b5_p",
+        "gptqmodel/b8_int16_orig",
+        "gptqmodel/b8_sym",
+        "gptqmodel/b8_asym_v2",
+        "gptqmodel/qqq_channel",
+        "gptqmodel/qqq_g128",
+        "gptqmodel/rtn",
+        "formats/ct_int4_asym_g64",
+        "formats/ct_int4_sym_g128",
+        "formats/ct_int8_asym_g128",
+        "formats/ct_int8_sym_channel",
+        "formats/ct_w8a8",
+        "formats/marlin_channel",
+        "formats/marlin_g128",
+        "formats/mlx_3bit_g32",
+        "formats/mlx_4bit_g64",
       })
   void weightsEqualBitForBitAndLogitsAgree(String name) {
-    Path path = SharedData.require("golden/gptqmodel/" + name);
+    Path path = SharedData.require("golden/" + name);
     try (var model = ModelDirectory.open(path, engine);
         var expected = SafetensorsFile.open(path.resolve("expected.safetensors"))) {
       Set<String> modules = new HashSet<>();
@@ -98,31 +110,27 @@ class GoldenCheckpointsTest {
 
   private static void compareWeight(ModelDirectory model, SafetensorsFile expected, String module) {
     try (var arena = Arena.ofConfined()) {
-      var q = (QuantizedWeight) model.linear(arena, module);
-      Tensor w = Tensor.allocate(arena, DataType.F32, q.n(), q.k());
-      engine.ops().dequantize(w, q);
+      Tensor w = model.stored(arena, module).floats(arena, engine.ops());
       expected
           .find(module + ".weight")
-          .ifPresent(info -> assertEqualBytes(module, w.segment(), expected.segment(info.name())));
+          .ifPresent(info ->
+              ReferenceDecoders.assertEqualFloats(
+                  module, w.segment(), expected.segment(info.name())));
       expected
           .find(module + ".weight.rows0_16")
           .ifPresent(info ->
-              assertEqualBytes(module, w.rows(0, 16).segment(), expected.segment(info.name())));
+              ReferenceDecoders.assertEqualFloats(
+                  module, w.rows(0, 16).segment(), expected.segment(info.name())));
       float[] values = w.toFloats();
-      var rows = new double[(int) q.n()];
-      var columns = new double[(int) q.k()];
+      var rows = new double[(int) w.rows()];
+      var columns = new double[(int) w.cols()];
       for (int i = 0; i < values.length; i++) {
-        rows[(int) (i / q.k())] += values[i];
-        columns[(int) (i % q.k())] += values[i];
+        rows[(int) (i / w.cols())] += values[i];
+        columns[(int) (i % w.cols())] += values[i];
       }
       assertClose(module + ".rowsum", rows, expected);
       assertClose(module + ".colsum", columns, expected);
     }
-  }
-
-  private static void assertEqualBytes(String what, MemorySegment got, MemorySegment expected) {
-    assertThat(got.byteSize()).as(what).isEqualTo(expected.byteSize());
-    assertThat(got.mismatch(expected)).as(what + ": first differing byte").isEqualTo(-1);
   }
 
   private static void assertClose(String name, double[] got, SafetensorsFile expected) {

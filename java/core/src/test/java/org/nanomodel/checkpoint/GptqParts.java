@@ -11,8 +11,10 @@ import org.nanomodel.tensor.Tensor;
 
 /** The tensors of a GPTQ module by name, for tests that spoil them. */
 record GptqParts(Tensor qweight, Tensor qzeros, Tensor scales, Tensor gIdx) {
+  private static final ModuleScheme SCHEME = new ModuleScheme(4, -1, true, false);
+
   static GptqParts pack(Arena arena, Ops ops, String module, QuantizedWeight w, Format format) {
-    List<Tensor> parts = Codec.of(format).pack(arena, ops, module, w, DataType.F16);
+    List<Tensor> parts = Codec.of(format).pack(arena, ops, module, w, SCHEME, DataType.F16);
     return new GptqParts(parts.get(0), parts.get(1), parts.get(2), parts.get(3));
   }
 

@@ -14,6 +14,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 import org.nanomodel.BadModelException;
+import org.nanomodel.Format;
 import org.nanomodel.UnsupportedModelException;
 
 class QuantizationConfigTest {
@@ -48,7 +49,7 @@ class QuantizationConfigTest {
             + " false",
         "{'quant_method':'awq'} | gemm | 4 | 128 | true | false",
         "{'bits':4,'quant_method':'awq','zero_point':false,'format':'gemm','desc_act':true,"
-            + "'modules_to_not_convert':['lm_head']} | gemm | 4 | 128 | true | true",
+            + "'modules_to_not_convert':['lm_head']} | gemm | 4 | 128 | true | false",
         "{'bits':4,'group_size':null,'sym':null,'meta':{},'new':[1]} | gptq | 4 | -1 | true |"
             + " false",
       })
@@ -66,21 +67,77 @@ class QuantizationConfigTest {
   @CsvSource(
       delimiter = '|',
       value = {
-        "{'bits':4,'quant_method':'awq','version':'gemv'} | quant_method 'awq' with format 'gemv'",
-        "{'zero_point':true,'q_group_size':128,'w_bit':4,'version':'GEMV_FAST'} | quant_method"
-            + " 'awq' with format 'gemv_fast'",
-        "{'bits':4,'quant_method':'awq','backend':'llm-awq'} | quant_method 'awq' with format"
-            + " 'llm-awq'",
-        "{'bits':8,'quant_method':'awq','version':'gemm'} | quant_method 'awq' with bits 8",
+        "{'bits':4,'quant_method':'awq','version':'GEMV'} | GEMV | 128",
+        "{'zero_point':true,'q_group_size':64,'w_bit':4,'version':'gemv_fast'} | GEMV_FAST | 64",
+        "{'bits':4,'quant_method':'awq','backend':'llm-awq'} | GEMV_FAST | 128",
+        "{'bits':4,'quant_method':'qqq','group_size':-1,'desc_act':true} | QQQ | -1",
+        "{'bits':4,'quant_method':'marlin','group_size':128} | MARLIN | 128",
+        "{'bits':4,'is_marlin_format':true} | MARLIN | -1",
+        "{'bits':4,'group_size':64,'mode':'affine'} | MLX | 64",
+        "{'bits':4,'quant_method':'gptq','checkpoint_format':'gptq_p'} | GPTQ_V2 | -1",
+      })
+  void theConfigChoosesTheLayout(String json, Format layout, long group) {
+    var config = parse(json);
+    assertThat(config.layoutFormat()).isEqualTo(layout);
+    assertThat(config.defaults().groupSize()).isEqualTo(group);
+    assertThat(config.defaults().descAct()).isFalse();
+    assertThat(Codec.of(config).format()).isEqualTo(layout);
+  }
+
+  @Test
+  void groupsOfCompressedTensorsNameModulesClassesAndPatterns() {
+    var config =
+        parse(
+            "{'quant_method':'compressed-tensors','format':'pack-quantized','config_groups':{"
+                + "'group_0':{'targets':['Linear'],'weights':{'num_bits':4,'group_size':128,"
+                + "'strategy':'group','symmetric':false,'type':'int'}},"
+                + "'group_1':{'targets':['re:.*down_proj$'],'weights':{'num_bits':8,'group_size':null,"
+                + "'strategy':'channel','symmetric':true,'type':'int'}},"
+                + "'group_2':{'targets':['model.layers.0.up_proj'],'weights':{'num_bits':2,"
+                + "'group_size':32,'strategy':'group','actorder':'group','type':'int'}}}}");
+    var linear = new ModuleScheme(4, 128, false, false);
+    assertThat(config.defaults()).isEqualTo(linear);
+    assertThat(config.scheme("model.layers.0.q_proj")).contains(linear);
+    assertThat(config.scheme("model.layers.0.down_proj"))
+        .contains(new ModuleScheme(8, -1, true, false));
+    assertThat(config.scheme("model.layers.0.up_proj"))
+        .contains(new ModuleScheme(2, 32, true, true));
+  }
+
+  @Test
+  void mlxHasObjectsForSingleModules() {
+    var config =
+        parse(
+            "{'bits':4,'group_size':64,'mode':'affine','a.b':{'bits':8,'group_size':32},"
+                + "'a.c':false,'a.d':true}");
+    assertThat(config.scheme("a.b")).contains(new ModuleScheme(8, 32, false, false));
+    assertThat(config.scheme("a.c")).isEmpty();
+    assertThat(config.scheme("a.d")).contains(config.defaults());
+    assertThat(config.scheme("a.e")).contains(config.defaults());
+  }
+
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      value = {
+        "{'bits':4,'quant_method':'awq','version':'exllama'} | quant_method 'awq' with format"
+            + " 'exllama'",
+        "{'bits':8,'quant_method':'awq','version':'gemm'} | and bits 8",
+        "{'bits':8,'quant_method':'awq','version':'gemv'} | and bits 8",
         "{'bits':4,'quant_method':'awq','pack_dtype':'int16'} | pack_dtype 'int16'",
-        "{'bits':4,'quant_method':'qqq'} | quant_method 'qqq'",
-        "{'quant_method':'compressed-tensors','format':'pack-quantized'} | quant_method"
-            + " 'compressed-tensors'",
+        "{'bits':3,'quant_method':'qqq'} | and bits 3",
+        "{'quant_method':'compressed-tensors'} | quant_method 'compressed-tensors'",
+        "{'quant_method':'compressed-tensors','format':'float-quantized'} | 'float-quantized'",
+        "{'quant_method':'compressed-tensors','format':'pack-quantized','config_groups':{'a':"
+            + "{'weights':{'type':'float','num_bits':4}}}} | weights of type 'float' with 4 bits",
+        "{'quant_method':'compressed-tensors','format':'pack-quantized','config_groups':{'a':"
+            + "{'weights':{'strategy':'block','num_bits':4}}}} | strategy 'block'",
+        "{'quant_method':'compressed-tensors','format':'pack-quantized','transform_config':"
+            + "{'r1':{}},'config_groups':{'a':{'weights':{'num_bits':4}}}} | a transform_config",
         "{'quant_method':'fp8'} | quant_method 'fp8'",
-        "{'bits':4,'group_size':64,'mode':'affine'} | quant_method 'mlx'",
+        "{'bits':4,'group_size':32,'mode':'mxfp4'} | mlx mode 'mxfp4'",
         "{'bits':4,'group_size':64,'method':'gptq','symmetric':true} | quant_method 'nanoptq'",
-        "{'bits':4,'quant_method':'marlin'} | checkpoint_format 'marlin'",
-        "{'bits':4,'is_marlin_format':true} | checkpoint_format 'marlin'",
+        "{'bits':8,'quant_method':'marlin'} | and bits 8",
         "{'bits':4,'quant_method':'bitblas'} | checkpoint_format 'bitblas'",
         "{'bits':5,'quant_method':'gptq','format':'gptq_q'} | checkpoint_format 'gptq_q'",
         "{'bits':4,'quant_method':'gptq','pack_dtype':'int64'} | pack_dtype 'int64'",
@@ -90,12 +147,12 @@ class QuantizationConfigTest {
   void whatCannotBeDecodedIsShownButRefusedByName(String json, String named) {
     var config = parse(json);
     assertThat(config.json()).isEqualTo(object(json));
-    assertThat(config.unsupported()).contains(named);
+    assertThat(config.unsupported().orElseThrow()).contains(named);
     assertThatThrownBy(config::requireReadable)
         .isInstanceOf(UnsupportedModelException.class)
         .hasMessageContaining(named)
         .hasMessageContaining("quantize_config.json")
-        .hasMessageContaining("reads float models, quant_method gptq");
+        .hasMessageContaining("reads float models, gptq");
     assertThatThrownBy(() -> config.scheme("m")).isInstanceOf(UnsupportedModelException.class);
   }
 

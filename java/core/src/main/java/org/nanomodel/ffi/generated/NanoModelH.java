@@ -2507,6 +2507,173 @@ public class NanoModelH extends NanoModelH$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+    private static final int NM_WORDS_ROWS = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_word_layout.NM_WORDS_ROWS = 0
+     * }
+     */
+    public static int NM_WORDS_ROWS() {
+        return NM_WORDS_ROWS;
+    }
+    private static final int NM_WORDS_GEMV_FAST = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_word_layout.NM_WORDS_GEMV_FAST = 1
+     * }
+     */
+    public static int NM_WORDS_GEMV_FAST() {
+        return NM_WORDS_GEMV_FAST;
+    }
+    private static final int NM_WORDS_MARLIN = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_word_layout.NM_WORDS_MARLIN = 2
+     * }
+     */
+    public static int NM_WORDS_MARLIN() {
+        return NM_WORDS_MARLIN;
+    }
+    private static final int NM_WORDS_QQQ_CHANNEL = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_word_layout.NM_WORDS_QQQ_CHANNEL = 3
+     * }
+     */
+    public static int NM_WORDS_QQQ_CHANNEL() {
+        return NM_WORDS_QQQ_CHANNEL;
+    }
+    private static final int NM_WORDS_QQQ_GROUP = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_word_layout.NM_WORDS_QQQ_GROUP = 4
+     * }
+     */
+    public static int NM_WORDS_QQQ_GROUP() {
+        return NM_WORDS_QQQ_GROUP;
+    }
+
+    private static class nm_words_unpack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_words_unpack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_words_unpack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_words_unpack$descriptor() {
+        return nm_words_unpack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_words_unpack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static MethodHandle nm_words_unpack$handle() {
+        return nm_words_unpack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_words_unpack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static MemorySegment nm_words_unpack$address() {
+        return nm_words_unpack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_words_unpack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static int nm_words_unpack(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_words_unpack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_words_unpack", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class nm_words_pack {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_words_pack");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_words_pack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_words_pack$descriptor() {
+        return nm_words_pack.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_words_pack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static MethodHandle nm_words_pack$handle() {
+        return nm_words_pack.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_words_pack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static MemorySegment nm_words_pack$address() {
+        return nm_words_pack.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_words_pack(nm_engine *engine, const nm_words_args *args)
+     * }
+     */
+    public static int nm_words_pack(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_words_pack.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_words_pack", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
 
     private static class nm_gram {
         public static final FunctionDescriptor DESC = FunctionDescriptor.of(
