@@ -642,7 +642,7 @@ typedef struct nm_gptq_quantize_args {
   const float *pivots;
   const int32_t *perm;
   const nm_codes *out;
-  double *loss; /* [1] sum of (R[c,c] * (weight as updated - its value as coded))^2: 2 rows times the loss as reported */
+  double *loss; /* [1] sum of (R[c,c] * (weight as updated - as coded))^2: 2 rows times the loss as reported */
   const int32_t *cancel;
 } nm_gptq_quantize_args;
 NM_API int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args);
