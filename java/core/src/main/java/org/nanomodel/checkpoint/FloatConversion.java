@@ -127,14 +127,16 @@ public final class FloatConversion {
   }
 
   private CheckpointWriter.Entry dequantized(String module, long n, long k) {
-    var spec = new TensorSpec(module + ".weight", DType.valueOf(to.name()), n, k);
+    boolean transposed = source.isTransposed(module);
+    long[] shape = transposed ? new long[] {k, n} : new long[] {n, k};
+    var spec = new TensorSpec(module + ".weight", DType.valueOf(to.name()), shape);
     return new CheckpointWriter.Entry(
         spec,
         out -> {
           try (var scratch = Arena.ofConfined()) {
             Tensor f32 = source.stored(scratch, module).floats(scratch, ops);
             source.releaseModule(module);
-            writeRounded(f32, out);
+            writeRounded(transposed ? f32.transposed(scratch) : f32, out);
           }
         });
   }

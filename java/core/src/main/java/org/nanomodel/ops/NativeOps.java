@@ -35,6 +35,7 @@ final class NativeOps implements Ops {
   private final Cancel cancel;
   private final LogitOps logits;
   private final CodeOps codes;
+  private final GptqOps gptq;
 
   private final MemorySegment convert;
   private final MemorySegment linear;
@@ -52,6 +53,7 @@ final class NativeOps implements Ops {
     this.cancel = cancel;
     this.logits = new LogitOps(engine, cancel);
     this.codes = new CodeOps(engine, cancel);
+    this.gptq = new GptqOps(engine, cancel);
     Arena arena = Arena.ofAuto();
     convert = args(arena, nm_convert_args.layout(), cancel);
     linear = args(arena, nm_linear_args.layout(), cancel);
@@ -147,9 +149,12 @@ final class NativeOps implements Ops {
   }
 
   @Override
-  public void embedding(Tensor y, Tensor table, Tensor ids) {
+  public void embedding(Tensor y, Tensor table, Tensor ids, Tensor residual) {
     Checks.vector("embedding", "ids", ids, DataType.I32, y.rows());
     f32Matrix("embedding", "y", y, ids.rows(), table.cols());
+    if (residual != null) {
+      f32Matrix("embedding", "residual", residual, y.rows(), y.cols());
+    }
     MemorySegment h = engine.acquire();
     try {
       MemorySegment a = embedding;
@@ -162,9 +167,11 @@ final class NativeOps implements Ops {
       nm_embedding_args.ids(a, ids.pointer());
       nm_embedding_args.y(a, y.pointer());
       nm_embedding_args.y_stride(a, y.rowStride());
+      nm_embedding_args.residual(a, orNull(residual));
+      nm_embedding_args.residual_stride(a, residual == null ? 0 : residual.rowStride());
       Native.check(nm_embedding(h, a));
     } finally {
-      done(y, table, ids, null);
+      done(y, table, ids, residual);
     }
   }
 
@@ -397,5 +404,22 @@ final class NativeOps implements Ops {
   @Override
   public void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits) {
     this.codes.words(codes, words, layout, bits, true);
+  }
+
+  @Override
+  public void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact) {
+    gptq.gram(gram, x, cross, exact);
+  }
+
+  @Override
+  public GptqTriangle.Used gptqFactor(
+      GptqTriangle out, Tensor gram, Tensor cross, GptqTriangle.Damping how) {
+    return gptq.factor(out, gram, cross, how);
+  }
+
+  @Override
+  public double gptqQuantize(
+      QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how) {
+    return gptq.quantize(out, w, factor, how);
   }
 }

@@ -34,8 +34,22 @@ public interface Ops {
     linear(y, x, w, y);
   }
 
-  /** y[t] = table[ids[t]] as F32; ids: I32 [T]; table: F32, F16 or BF16 [V, dim]. */
-  void embedding(Tensor y, Tensor table, Tensor ids);
+  /**
+   * y[t] = table[ids[t]] + residual[t]; ids: I32 [T]; table: F32, F16 or BF16 [V, dim].
+   *
+   * @param residual F32 [T, dim], may be y, or null
+   */
+  void embedding(Tensor y, Tensor table, Tensor ids, Tensor residual);
+
+  /** y[t] = table[ids[t]] as F32. */
+  default void embedding(Tensor y, Tensor table, Tensor ids) {
+    embedding(y, table, ids, null);
+  }
+
+  /** y[t] += table[ids[t]]. */
+  default void embeddingAdd(Tensor y, Tensor table, Tensor ids) {
+    embedding(y, table, ids, y);
+  }
 
   /** y = x / sqrt(mean(x^2) + eps) * weight, row by row; y may be x. */
   default void rmsNorm(Tensor y, Tensor x, Tensor weight, float eps) {
@@ -127,4 +141,23 @@ public interface Ops {
 
   /** The reverse of {@link #wordsUnpack}. */
   void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits);
+
+  /**
+   * gram += X^T X, and cross += (exact - X)^T X; x, exact: F32 [T, K].
+   *
+   * @param gram F64 [{@link GptqTriangle#triangle}], zeroed before the first call
+   * @param cross F64 [{@link GptqTriangle#square}], or null, and exact with it
+   */
+  void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact);
+
+  /** The triangular factor of H = 2 / rows * gram; cross as in {@link #gram}, or null. */
+  GptqTriangle.Used gptqFactor(
+      GptqTriangle out, Tensor gram, Tensor cross, GptqTriangle.Damping how);
+
+  /**
+   * GPTQ's column loop over w [N,K] (F32, left as it is) into {@code out}.
+   *
+   * @return the sum of squared errors that 2 rows divide to the loss as reported
+   */
+  double gptqQuantize(QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how);
 }

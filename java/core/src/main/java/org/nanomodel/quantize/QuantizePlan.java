@@ -149,8 +149,9 @@ public record QuantizePlan(
     }
 
     private Module module(String name, TensorInfo weight, ModuleScheme scheme) {
-      long n = weight.dim(0);
-      long k = weight.dim(1);
+      boolean transposed = source.isTransposed(name);
+      long n = weight.dim(transposed ? 1 : 0);
+      long k = weight.dim(transposed ? 0 : 1);
       codec
           .refusal(n, k, scheme)
           .ifPresent(why -> {
