@@ -26,6 +26,13 @@ public final class Bundled {
     return find("texts", name, ".txt").or(() -> find("texts", name, ".jsonl"));
   }
 
+  /** Where a text of this name would be, without the ending; empty for what is no name. */
+  public static Optional<Path> placeOf(String name) {
+    return name.matches("[A-Za-z][\\w-]*")
+        ? Optional.of(data().orElse(Path.of("data")).resolve("texts").resolve(name))
+        : Optional.empty();
+  }
+
   /** What {@link #model} knows. */
   public static List<String> modelNames() {
     return names("models", Files::isDirectory);

@@ -78,11 +78,21 @@ public final class TextData {
       return read(bundled.get(), whole);
     }
     throw new NanoModelException(
-        "Data '%s': %s; expected a .txt, .jsonl or .safetensors file, or a bundled text (%s)"
+        "Data '%s': %s; expected a .txt, .jsonl or .safetensors file, or a bundled text (%s)%s"
             .formatted(
                 source,
                 Files.isDirectory(path) ? "is a directory" : "no such file",
-                String.join(", ", Bundled.textNames())));
+                String.join(", ", Bundled.textNames()),
+                Bundled.placeOf(source).map(TextData::missingSet).orElse("")));
+  }
+
+  /** A known set such as wikitext2 is used by name once somebody has put it there. */
+  private static String missingSet(Path place) {
+    return "; to use it by name, put it at "
+        + place
+        + ".txt (one document) or "
+        + place
+        + ".jsonl (a line a document: {\"text\": ...})";
   }
 
   private static TextData read(Path path, DataOptions options) {
@@ -139,6 +149,11 @@ public final class TextData {
   /** Where it came from. */
   public String name() {
     return name;
+  }
+
+  /** What was asked for when it was opened. */
+  public DataOptions options() {
+    return options;
   }
 
   /** Text rather than chats or ids? */

@@ -80,6 +80,12 @@ public final class Linear implements AutoCloseable {
     }
   }
 
+  /** The same modules and bias with another weight [N, K], packed by itself. */
+  public Linear withWeight(WeightData weight) {
+    Checks.that(weight.n() == n && weight.k() == k, name(), "another shape of weight", weight.n());
+    return pack(engine, modules, weight, bias == null ? null : bias.segment());
+  }
+
   private static MemorySegment pack(Engine engine, WeightData weight, Arena owner) {
     try (var call = Arena.ofConfined()) {
       MemorySegment w = describe(call, weight);

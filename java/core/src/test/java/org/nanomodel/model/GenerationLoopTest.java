@@ -295,10 +295,7 @@ class GenerationLoopTest {
           .isCloseTo(x[logprobs.id()] - total, org.assertj.core.data.Offset.offset(1e-6));
       assertThat(logprobs.top()).hasSize(5);
       var sorted =
-          IntStream.range(0, 97)
-              .boxed()
-              .sorted((a, b) -> Float.compare(x[b], x[a]))
-              .toList();
+          IntStream.range(0, 97).boxed().sorted((a, b) -> Float.compare(x[b], x[a])).toList();
       for (int k = 0; k < 5; k++) {
         var top = logprobs.top().get(k);
         assertThat(top.id()).isEqualTo(sorted.get(k));
