@@ -192,13 +192,13 @@ public record QuantizePlan(
           .dynamic()
           .unmatched(linears())
           .forEach(key -> warnings.add("dynamic key \"" + key + "\" decides about no module"));
-      Map<String, List<Module>> cautions = new LinkedHashMap<>();
+      Map<String, List<String>> cautions = new LinkedHashMap<>();
       for (Module m : modules) {
         for (String caution : codec.cautions(m.n(), m.k(), m.scheme())) {
-          cautions.computeIfAbsent(caution, c -> new ArrayList<>()).add(m);
+          cautions.computeIfAbsent(caution, c -> new ArrayList<>()).add(m.name());
         }
       }
-      cautions.forEach((what, of) -> warnings.add(several(of) + " " + what));
+      cautions.forEach((what, of) -> warnings.add(Codec.several(of) + " " + what));
       for (Layer layer : fusedDifferently(modules)) {
         warnings.add(
             "layer "
@@ -207,11 +207,6 @@ public record QuantizePlan(
                 + " them, refuses that");
       }
       return List.copyOf(warnings);
-    }
-
-    private static String several(List<Module> modules) {
-      String more = modules.size() == 1 ? "" : " and " + (modules.size() - 1) + " more";
-      return modules.getFirst().name() + more;
     }
 
     private List<String> linears() {
