@@ -38,7 +38,7 @@ public final class CausalModel implements AutoCloseable {
   private final Config config;
   private final TokenEmbedding embedding;
   private final List<Block> blocks;
-  private final Tensor norm;
+  private final FinalNorm norm;
   private final Linear head;
   private final Scratch scratch;
   private final ReentrantLock step = new ReentrantLock();
@@ -50,7 +50,7 @@ public final class CausalModel implements AutoCloseable {
       Config config,
       TokenEmbedding embedding,
       List<Block> blocks,
-      Tensor norm,
+      FinalNorm norm,
       Linear head) {
     this.engine = engine;
     this.config = config;
@@ -69,7 +69,7 @@ public final class CausalModel implements AutoCloseable {
       for (int i = 0; i < config.layers(); i++) {
         blocks.add(config.family().blocks().load(engine, config, weights, i));
       }
-      Tensor norm = loader.vector(config.tree().norm() + ".weight", config.hiddenSize());
+      FinalNorm norm = FinalNorm.load(engine, config, weights);
       Linear head = head(loader, config, weights, embedding);
       var model = new CausalModel(engine, config, embedding, blocks, norm, head);
       loader.keep();
@@ -220,7 +220,7 @@ public final class CausalModel implements AutoCloseable {
     StepEvent event = begin(batch);
     try {
       Tensor x = blocks(ops, batch, null);
-      ops.rmsNorm(x, x, norm, config.normEps());
+      norm.forward(ops, x);
       states.accept(x);
       batch.advance();
     } finally {
@@ -247,7 +247,7 @@ public final class CausalModel implements AutoCloseable {
 
   /** h is normed in place. */
   private void head(Ops ops, Tensor h, Tensor logits) {
-    ops.rmsNorm(h, h, norm, config.normEps());
+    norm.forward(ops, h);
     ops.linear(logits, h, head);
   }
 
