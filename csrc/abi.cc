@@ -10,6 +10,7 @@
 #include "activation/activation.h"
 #include "attention/attention.h"
 #include "calibrate/calibrate.h"
+#include "calibrate/gptq.h"
 #include "convert/convert.h"
 #include "core/check.h"
 #include "core/cpu_probe.h"
@@ -280,6 +281,9 @@ NM_OP(nll, nm_nll_args)
 NM_OP(kl, nm_kl_args)
 NM_OP(rtn, nm_rtn_args)
 NM_OP(dequantize, nm_dequantize_args)
+NM_OP(gram, nm_gram_args)
+NM_OP(gptq_factor, nm_gptq_factor_args)
+NM_OP(gptq_quantize, nm_gptq_quantize_args)
 NM_OP(gptq_unpack, nm_gptq_args)
 NM_OP(gptq_pack, nm_gptq_args)
 NM_OP(awq_unpack, nm_awq_args)

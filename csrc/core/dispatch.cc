@@ -3,6 +3,7 @@
 #include "activation/activation.h"
 #include "attention/attention.h"
 #include "calibrate/calibrate.h"
+#include "calibrate/gptq.h"
 #include "convert/convert.h"
 #include "core/status.h"
 #include "linear/linear.h"
@@ -15,10 +16,10 @@ namespace {
 
 // clang-format off
 const KernelTable kTables[] = {
-    {NM_TIER_REFERENCE, &ref::linear, &ref::norm, &ref::rope, &ref::attention, &ref::activation, &ref::sampling, &ref::convert, &ref::calibrate},
+    {NM_TIER_REFERENCE, &ref::linear, &ref::norm, &ref::rope, &ref::attention, &ref::activation, &ref::sampling, &ref::convert, &ref::calibrate, &ref::gptq},
 #if defined(__x86_64__) || defined(NM_EMULATE)
-    {NM_TIER_AVX2,   &avx2::linear,   &avx2::norm,   &avx2::rope,   &avx2::attention,   &avx2::activation,   &avx2::sampling,   &avx2::convert,   &avx2::calibrate},
-    {NM_TIER_AVX512, &avx512::linear, &avx512::norm, &avx512::rope, &avx512::attention, &avx512::activation, &avx512::sampling, &avx512::convert, &avx512::calibrate},
+    {NM_TIER_AVX2,   &avx2::linear,   &avx2::norm,   &avx2::rope,   &avx2::attention,   &avx2::activation,   &avx2::sampling,   &avx2::convert,   &avx2::calibrate, &avx2::gptq},
+    {NM_TIER_AVX512, &avx512::linear, &avx512::norm, &avx512::rope, &avx512::attention, &avx512::activation, &avx512::sampling, &avx512::convert, &avx512::calibrate, &avx512::gptq},
 #endif
 };
 // clang-format on

@@ -14,6 +14,7 @@ struct ActivationKernels;
 struct SamplingKernels;
 struct ConvertKernels;
 struct CalibrateKernels;
+struct GptqKernels;
 
 struct KernelTable {
   int32_t tier;  // nm_tier
@@ -25,6 +26,7 @@ struct KernelTable {
   const SamplingKernels* sampling;
   const ConvertKernels* convert;
   const CalibrateKernels* calibrate;
+  const GptqKernels* gptq;
 };
 
 /** The table of a tier that is compiled in and that this CPU runs. */

@@ -557,6 +557,96 @@ typedef struct nm_words_args {
 NM_API int32_t nm_words_unpack(nm_engine *engine, const nm_words_args *args);
 NM_API int32_t nm_words_pack(nm_engine *engine, const nm_words_args *args);
 
+/* ---------- GPTQ (Frantar et al. 2022): one module ---------- */
+
+/*
+ * Square matrices whose upper triangle counts lie in strips of 48 columns. Strip s holds rows 0..48(s+1)-1 of the columns
+ * 48s..48s+47, row by row: element (i,j), i <= j, is at 1152 s (s+1) + 48 i + j - 48 s with s = j / 48. A triangle of K
+ * columns has 1152 S (S+1) elements, S = ceil(K / 48). A full matrix in strips has rows 0..48S-1 in every strip: element
+ * (i,j) is at 48 * 48S * s + 48 i + j - 48 s, 2304 S^2 elements. What lies beyond K or below the diagonal is zero or
+ * unspecified.
+ */
+
+/*
+ * gram += X^T X, and cross += (exact - X)^T X. float32 products, summed in float32 over 256 rows and from there on in
+ * float64, so that how rows are cut into calls changes the last bits of float32 only. Zero both before the first call.
+ */
+typedef struct nm_gram_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  int64_t t, k;
+  const float *x; /* [T,K] inputs of the module */
+  int64_t x_stride;
+  const float *exact; /* [T,K] the same inputs in the model that is not quantized (GPTAQ), or NULL */
+  int64_t exact_stride;
+  double *gram;  /* triangle of K in strips */
+  double *cross; /* full matrix of K in strips, with exact only */
+  const int32_t *cancel;
+} nm_gram_args;
+NM_API int32_t nm_gram(nm_engine *engine, const nm_gram_args *args);
+
+typedef enum nm_gptq_order {
+  NM_GPTQ_ORDER_NONE = 0,
+  NM_GPTQ_ORDER_DESC_ACT = 1,   /* all columns by falling diagonal */
+  NM_GPTQ_ORDER_GROUP_AWARE = 2 /* columns within their group, then whole groups by their largest; a short last group
+                                    stays */
+} nm_gptq_order;
+
+/*
+ * H = 2 / rows * gram in the chosen order, a dead channel's (H[j,j] = 0) diagonal set to 1, and damp * mean(diagonal)
+ * added to the diagonal. H = R R^T with R upper triangular, so that R^-1 is the upper Cholesky factor of H^-1 which the
+ * paper takes; R itself serves as well and need not be inverted. When a pivot is not positive, damp grows by
+ * damp_increment while below 1; then the diagonal gets a floor of 1e-6 of its largest, and the ladder begins anew; up to
+ * six floors, each ten times the last. When all fail, or rows is 0, the outputs are those of H = I and used[0] = -1: plain
+ * rounding.
+ *   factor[i,c] = R[i,c] / R[c,c] for i < c, else 0.
+ *   cross_factor[i,c] = alpha * M[i,c] / R[c,c] for i < c, else 0, where M R^T = 2 / rows * cross, ordered likewise (GPTAQ).
+ * A gram that is not finite is NM_ERR_ARGUMENT.
+ */
+typedef struct nm_gptq_factor_args {
+  uint32_t struct_size;
+  int32_t order; /* nm_gptq_order */
+  int64_t rows, k;
+  int64_t group_size;          /* 1..K; of the group-aware order */
+  const double *gram;          /* from nm_gram, of `rows` rows in all */
+  const double *cross;         /* or NULL */
+  double damp, damp_increment; /* 0..1; 0 = no ladder */
+  double alpha;                /* with cross */
+  float *factor;               /* triangle of K in strips */
+  float *cross_factor;         /* the same, with cross */
+  float *pivots;               /* [K] R[c,c]; 0 = a dead channel, its weights count as 0 */
+  int32_t *perm;               /* [K] the column at each place of the order */
+  double *used;                /* [2] the damp and the floor that served; damp -1: none did */
+  const int32_t *cancel;
+} nm_gptq_factor_args;
+NM_API int32_t nm_gptq_factor(nm_engine *engine, const nm_gptq_factor_args *args);
+
+/*
+ * Quantizes W column by column in the factor's order; the error of each is carried to those after it. The range of a
+ * group is taken from its columns at the place where it begins: as updated up to the last multiple of 128 columns, as the
+ * first implementation did; refresh 1: up to the last multiple of 8; static_groups 1: from W itself. mse > 0: of 80 ranges,
+ * each a hundredth narrower, the one with the least sum of |error|^mse; 2 bits without sym: the zeros beside it too.
+ * Ranges and refusals otherwise as nm_rtn; codes = clamp(round(w * (1 / scale)) + zero, 0, 2^bits - 1). out->g_idx: the group of each column; unless static_groups, columns
+ * of one group follow each other in the order.
+ */
+typedef struct nm_gptq_quantize_args {
+  uint32_t struct_size;
+  int32_t sym;
+  int32_t scale_type; /* nm_type: scales are rounded to it before codes are taken */
+  int32_t static_groups, refresh;
+  float mse;
+  const float *w; /* [N,K] */
+  int64_t w_stride;
+  const float *factor;       /* these four from nm_gptq_factor */
+  const float *cross_factor; /* or NULL */
+  const float *pivots;
+  const int32_t *perm;
+  const nm_codes *out;
+  double *loss; /* [1] sum of (R[c,c] * (weight as updated - as coded))^2: 2 rows times the loss as reported */
+  const int32_t *cancel;
+} nm_gptq_quantize_args;
+NM_API int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args);
+
 #ifdef __cplusplus
 }
 #endif

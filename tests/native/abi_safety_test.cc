@@ -46,11 +46,13 @@ class Calls {
   void fill_weight(nm_engine* engine);
   void fill_ops();
   void fill_codes();
+  void fill_gptq();
   std::vector<Entry> weights();
   std::vector<Entry> rows();
   std::vector<Entry> attention();
   std::vector<Entry> logits();
   std::vector<Entry> codes();
+  std::vector<Entry> gptq();
 
   std::vector<std::shared_ptr<void>> keep_;
   nm_batch batch_ = args<nm_batch>();
@@ -75,6 +77,9 @@ class Calls {
   nm_gptq_args gptq_ = args<nm_gptq_args>();
   nm_awq_args awq_ = args<nm_awq_args>();
   nm_words_args words_ = args<nm_words_args>();
+  nm_gram_args gram_ = args<nm_gram_args>();
+  nm_gptq_factor_args factor_ = args<nm_gptq_factor_args>();
+  nm_gptq_quantize_args quantize_ = args<nm_gptq_quantize_args>();
 };
 
 void Calls::fill_batch() {
@@ -209,6 +214,38 @@ void Calls::fill_codes() {
   words_.n = words_.k = kCols;
   words_.codes = memory<uint8_t>(kCols * kCols);
   words_.words = memory<uint32_t>(kCols * 4 / 32 * kCols);
+  fill_gptq();
+}
+
+void Calls::fill_gptq() {
+  constexpr int64_t kTriangle = 48 * 48, kSquare = 48 * 48;  // one strip
+  gram_.t = kRows;
+  gram_.k = factor_.k = kCols;
+  gram_.x = matrix();
+  gram_.exact = matrix();
+  gram_.x_stride = gram_.exact_stride = kCols;
+  gram_.gram = memory<double>(kTriangle);
+  gram_.cross = memory<double>(kSquare);
+  factor_.rows = kRows;
+  factor_.group_size = kGroup;
+  factor_.gram = gram_.gram;
+  factor_.cross = gram_.cross;
+  factor_.damp = 0.05;
+  factor_.factor = memory<float>(kTriangle);
+  factor_.cross_factor = memory<float>(kTriangle);
+  factor_.pivots = memory<float>(kCols);
+  factor_.perm = memory<int32_t>(kCols);
+  factor_.used = memory<double>(2);
+  int32_t* perm = memory<int32_t>(kCols);
+  for (int i = 0; i < kCols; i++) perm[i] = i;
+  quantize_.w = memory<float>(kCols * kCols);
+  quantize_.w_stride = kCols;
+  quantize_.factor = memory<float>(kTriangle);
+  quantize_.cross_factor = memory<float>(kTriangle);
+  quantize_.pivots = memory<float>(kCols);
+  quantize_.perm = perm;
+  quantize_.out = &codes_;
+  quantize_.loss = memory<double>(1);
 }
 
 #define POINTER(s, f) field(#f, Kind::kPointer, (s).f)
@@ -361,9 +398,32 @@ std::vector<Entry> Calls::codes() {
   return all;
 }
 
+std::vector<Entry> Calls::gptq() {
+  nm_gram_args& g = gram_;
+  nm_gptq_factor_args& f = factor_;
+  nm_gptq_quantize_args& q = quantize_;
+  nm_codes& c = codes_;
+  std::vector<Entry> all = {OP(nm_gram, g,
+                               {COUNT(g, t), COUNT(g, k), POINTER(g, x), COUNT(g, x_stride), POINTER(g, exact),
+                                COUNT(g, exact_stride), POINTER(g, gram), POINTER(g, cross), CANCEL(g)}),
+                            OP(nm_gptq_factor, f,
+                               {ENUM(f, order), COUNT(f, rows), COUNT(f, k), COUNT(f, group_size), POINTER(f, gram),
+                                POINTER(f, cross), POINTER(f, factor), POINTER(f, cross_factor), POINTER(f, pivots),
+                                POINTER(f, perm), POINTER(f, used), CANCEL(f)}),
+                            OP(nm_gptq_quantize, q,
+                               {ENUM(q, sym), ENUM(q, scale_type), ENUM(q, static_groups), ENUM(q, refresh),
+                                POINTER(q, w), COUNT(q, w_stride), POINTER(q, factor), OPTIONAL(q, cross_factor),
+                                POINTER(q, pivots), POINTER(q, perm), STRUCT(q, out), POINTER(q, loss), CANCEL(q)})};
+  all[2].structs.push_back(structure("codes", c,
+                                     {COUNT(c, n), COUNT(c, k), COUNT(c, group_size), ENUM(c, bits), POINTER(c, codes),
+                                      POINTER(c, scales), POINTER(c, zeros)}));
+  return all;
+}
+
 std::vector<Entry> Calls::entries() {
   std::vector<Entry> all = weights();
-  for (const auto& part : {rows(), attention(), logits(), codes()}) all.insert(all.end(), part.begin(), part.end());
+  for (const auto& part : {rows(), attention(), logits(), codes(), gptq()})
+    all.insert(all.end(), part.begin(), part.end());
   return all;
 }
 

@@ -197,6 +197,7 @@ inline float largest(__m512 v) {
 #define _mm_maskz_loadu_epi8(m, p) nm_emulate::masked_load<__m128i, uint8_t>(m, p)
 #define _mm512_mask_storeu_ps(p, m, v) nm_emulate::masked_store(p, m, v)
 #define _mm512_cvtps_epi32(v) nm_emulate::to_i32(v)
+#define _mm512_cvtps_pd(v) nm_emulate::widen<float, double, __m512d>(v)
 #define _mm512_cvtepi32_ps(v) nm_emulate::widen<int32_t, float, __m512>(v)
 #define _mm512_cvtepu8_epi32(v) nm_emulate::widen<uint8_t, uint32_t, __m512i>(v)
 #define _mm512_cvtepu16_epi32(v) nm_emulate::widen<uint16_t, uint32_t, __m512i>(v)

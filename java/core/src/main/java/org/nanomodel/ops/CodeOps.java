@@ -31,7 +31,7 @@ final class CodeOps {
     this.cancel = cancel;
   }
 
-  private static MemorySegment codes(Arena call, QuantizedWeight q) {
+  static MemorySegment codes(Arena call, QuantizedWeight q) {
     MemorySegment c = nm_codes.allocate(call);
     nm_codes.struct_size(c, (int) c.byteSize());
     nm_codes.bits(c, q.bits());

@@ -132,4 +132,21 @@ public class ForwardingOps implements Ops {
   public void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits) {
     to.wordsPack(words, codes, layout, bits);
   }
+
+  @Override
+  public void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact) {
+    to.gram(gram, x, cross, exact);
+  }
+
+  @Override
+  public GptqTriangle.Used gptqFactor(
+      GptqTriangle out, Tensor gram, Tensor cross, GptqTriangle.Damping how) {
+    return to.gptqFactor(out, gram, cross, how);
+  }
+
+  @Override
+  public double gptqQuantize(
+      QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how) {
+    return to.gptqQuantize(out, w, factor, how);
+  }
 }

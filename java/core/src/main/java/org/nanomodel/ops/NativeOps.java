@@ -35,6 +35,7 @@ final class NativeOps implements Ops {
   private final Cancel cancel;
   private final LogitOps logits;
   private final CodeOps codes;
+  private final GptqOps gptq;
 
   private final MemorySegment convert;
   private final MemorySegment linear;
@@ -52,6 +53,7 @@ final class NativeOps implements Ops {
     this.cancel = cancel;
     this.logits = new LogitOps(engine, cancel);
     this.codes = new CodeOps(engine, cancel);
+    this.gptq = new GptqOps(engine, cancel);
     Arena arena = Arena.ofAuto();
     convert = args(arena, nm_convert_args.layout(), cancel);
     linear = args(arena, nm_linear_args.layout(), cancel);
@@ -397,5 +399,22 @@ final class NativeOps implements Ops {
   @Override
   public void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits) {
     this.codes.words(codes, words, layout, bits, true);
+  }
+
+  @Override
+  public void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact) {
+    gptq.gram(gram, x, cross, exact);
+  }
+
+  @Override
+  public GptqTriangle.Used gptqFactor(
+      GptqTriangle out, Tensor gram, Tensor cross, GptqTriangle.Damping how) {
+    return gptq.factor(out, gram, cross, how);
+  }
+
+  @Override
+  public double gptqQuantize(
+      QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how) {
+    return gptq.quantize(out, w, factor, how);
   }
 }

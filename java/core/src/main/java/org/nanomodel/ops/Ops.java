@@ -127,4 +127,23 @@ public interface Ops {
 
   /** The reverse of {@link #wordsUnpack}. */
   void wordsPack(Tensor words, Tensor codes, WordLayout layout, int bits);
+
+  /**
+   * gram += X^T X, and cross += (exact - X)^T X; x, exact: F32 [T, K].
+   *
+   * @param gram F64 [{@link GptqTriangle#triangle}], zeroed before the first call
+   * @param cross F64 [{@link GptqTriangle#square}], or null, and exact with it
+   */
+  void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact);
+
+  /** The triangular factor of H = 2 / rows * gram; cross as in {@link #gram}, or null. */
+  GptqTriangle.Used gptqFactor(
+      GptqTriangle out, Tensor gram, Tensor cross, GptqTriangle.Damping how);
+
+  /**
+   * GPTQ's column loop over w [N,K] (F32, left as it is) into {@code out}.
+   *
+   * @return the sum of squared errors that 2 rows divide to the loss as reported
+   */
+  double gptqQuantize(QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how);
 }

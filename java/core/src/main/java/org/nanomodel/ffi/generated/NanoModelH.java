@@ -2674,5 +2674,215 @@ public class NanoModelH extends NanoModelH$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class nm_gram {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_gram");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_gram(nm_engine *engine, const nm_gram_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_gram$descriptor() {
+        return nm_gram.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_gram(nm_engine *engine, const nm_gram_args *args)
+     * }
+     */
+    public static MethodHandle nm_gram$handle() {
+        return nm_gram.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_gram(nm_engine *engine, const nm_gram_args *args)
+     * }
+     */
+    public static MemorySegment nm_gram$address() {
+        return nm_gram.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_gram(nm_engine *engine, const nm_gram_args *args)
+     * }
+     */
+    public static int nm_gram(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_gram.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_gram", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+    private static final int NM_GPTQ_ORDER_NONE = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_gptq_order.NM_GPTQ_ORDER_NONE = 0
+     * }
+     */
+    public static int NM_GPTQ_ORDER_NONE() {
+        return NM_GPTQ_ORDER_NONE;
+    }
+    private static final int NM_GPTQ_ORDER_DESC_ACT = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_gptq_order.NM_GPTQ_ORDER_DESC_ACT = 1
+     * }
+     */
+    public static int NM_GPTQ_ORDER_DESC_ACT() {
+        return NM_GPTQ_ORDER_DESC_ACT;
+    }
+    private static final int NM_GPTQ_ORDER_GROUP_AWARE = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_gptq_order.NM_GPTQ_ORDER_GROUP_AWARE = 2
+     * }
+     */
+    public static int NM_GPTQ_ORDER_GROUP_AWARE() {
+        return NM_GPTQ_ORDER_GROUP_AWARE;
+    }
+
+    private static class nm_gptq_factor {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_gptq_factor");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_gptq_factor(nm_engine *engine, const nm_gptq_factor_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_gptq_factor$descriptor() {
+        return nm_gptq_factor.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_gptq_factor(nm_engine *engine, const nm_gptq_factor_args *args)
+     * }
+     */
+    public static MethodHandle nm_gptq_factor$handle() {
+        return nm_gptq_factor.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_gptq_factor(nm_engine *engine, const nm_gptq_factor_args *args)
+     * }
+     */
+    public static MemorySegment nm_gptq_factor$address() {
+        return nm_gptq_factor.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_gptq_factor(nm_engine *engine, const nm_gptq_factor_args *args)
+     * }
+     */
+    public static int nm_gptq_factor(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_gptq_factor.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_gptq_factor", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class nm_gptq_quantize {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_gptq_quantize");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_gptq_quantize$descriptor() {
+        return nm_gptq_quantize.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args)
+     * }
+     */
+    public static MethodHandle nm_gptq_quantize$handle() {
+        return nm_gptq_quantize.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args)
+     * }
+     */
+    public static MemorySegment nm_gptq_quantize$address() {
+        return nm_gptq_quantize.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args)
+     * }
+     */
+    public static int nm_gptq_quantize(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_gptq_quantize.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_gptq_quantize", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
 }
 

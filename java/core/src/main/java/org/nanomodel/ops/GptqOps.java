@@ -1,0 +1,111 @@
+package org.nanomodel.ops;
+
+import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_factor;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_quantize;
+import static org.nanomodel.ffi.generated.NanoModelH.nm_gram;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import org.nanomodel.ffi.Native;
+import org.nanomodel.ffi.generated.nm_gptq_factor_args;
+import org.nanomodel.ffi.generated.nm_gptq_quantize_args;
+import org.nanomodel.ffi.generated.nm_gram_args;
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/** The ops of GPTQ: few and long, so each call makes its own argument structs. */
+final class GptqOps {
+  private final Engine engine;
+  private final Cancel cancel;
+
+  GptqOps(Engine engine, Cancel cancel) {
+    this.engine = engine;
+    this.cancel = cancel;
+  }
+
+  void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact) {
+    Checks.f32Matrix("gram", "x", x, x.rows(), x.cols());
+    Checks.vector("gram", "gram", gram, DataType.F64, GptqTriangle.triangle(x.cols()));
+    if (exact != null) {
+      Checks.f32Matrix("gram", "exact", exact, x.rows(), x.cols());
+      Checks.vector("gram", "cross", cross, DataType.F64, GptqTriangle.square(x.cols()));
+    }
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_gram_args.layout(), cancel);
+      nm_gram_args.t(a, x.rows());
+      nm_gram_args.k(a, x.cols());
+      nm_gram_args.x(a, x.pointer());
+      nm_gram_args.x_stride(a, x.rowStride());
+      nm_gram_args.gram(a, gram.pointer());
+      if (exact != null) {
+        nm_gram_args.exact(a, exact.pointer());
+        nm_gram_args.exact_stride(a, exact.rowStride());
+        nm_gram_args.cross(a, cross.pointer());
+      }
+      Native.check(nm_gram(h, a));
+    } finally {
+      NativeOps.done(engine, cancel, gram, x, cross, exact);
+    }
+  }
+
+  GptqTriangle.Used factor(GptqTriangle out, Tensor gram, Tensor cross, GptqTriangle.Damping how) {
+    Checks.vector("gptqFactor", "gram", gram, DataType.F64, GptqTriangle.triangle(out.k()));
+    if (cross != null) {
+      Checks.vector("gptqFactor", "cross", cross, DataType.F64, GptqTriangle.square(out.k()));
+    }
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_gptq_factor_args.layout(), cancel);
+      MemorySegment used = call.allocate(ValueLayout.JAVA_DOUBLE, 2);
+      nm_gptq_factor_args.order(a, how.order().ordinal());
+      nm_gptq_factor_args.rows(a, how.rows());
+      nm_gptq_factor_args.k(a, out.k());
+      nm_gptq_factor_args.group_size(a, how.groupSize());
+      nm_gptq_factor_args.gram(a, gram.pointer());
+      nm_gptq_factor_args.cross(a, NativeOps.orNull(cross));
+      nm_gptq_factor_args.damp(a, how.damp());
+      nm_gptq_factor_args.damp_increment(a, how.dampIncrement());
+      nm_gptq_factor_args.alpha(a, how.alpha());
+      nm_gptq_factor_args.factor(a, out.factor().pointer());
+      nm_gptq_factor_args.cross_factor(a, NativeOps.orNull(out.crossFactor()));
+      nm_gptq_factor_args.pivots(a, out.pivots().pointer());
+      nm_gptq_factor_args.perm(a, out.perm().pointer());
+      nm_gptq_factor_args.used(a, used);
+      Native.check(nm_gptq_factor(h, a));
+      return new GptqTriangle.Used(
+          used.get(ValueLayout.JAVA_DOUBLE, 0), used.get(ValueLayout.JAVA_DOUBLE, 8));
+    } finally {
+      NativeOps.done(engine, cancel, out, gram, cross, null);
+    }
+  }
+
+  double quantize(QuantizedWeight out, Tensor w, GptqTriangle f, GptqTriangle.Ranges how) {
+    Checks.f32Matrix("gptqQuantize", "w", w, out.n(), out.k());
+    Checks.that(
+        f.k() == out.k(), "gptqQuantize", "the factor has another K than the weight", f.k());
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment a = NativeOps.args(call, nm_gptq_quantize_args.layout(), cancel);
+      MemorySegment loss = call.allocate(ValueLayout.JAVA_DOUBLE);
+      nm_gptq_quantize_args.sym(a, how.sym() ? 1 : 0);
+      nm_gptq_quantize_args.scale_type(a, how.scaleType().nativeCode());
+      nm_gptq_quantize_args.static_groups(a, how.staticGroups() ? 1 : 0);
+      nm_gptq_quantize_args.refresh(a, how.refresh() ? 1 : 0);
+      nm_gptq_quantize_args.mse(a, how.mse());
+      nm_gptq_quantize_args.w(a, w.pointer());
+      nm_gptq_quantize_args.w_stride(a, w.rowStride());
+      nm_gptq_quantize_args.factor(a, f.factor().pointer());
+      nm_gptq_quantize_args.cross_factor(a, NativeOps.orNull(f.crossFactor()));
+      nm_gptq_quantize_args.pivots(a, f.pivots().pointer());
+      nm_gptq_quantize_args.perm(a, f.perm().pointer());
+      nm_gptq_quantize_args.out(a, CodeOps.codes(call, out));
+      nm_gptq_quantize_args.loss(a, loss);
+      Native.check(nm_gptq_quantize(h, a));
+      return loss.get(ValueLayout.JAVA_DOUBLE, 0);
+    } finally {
+      NativeOps.done(engine, cancel, out, w, f, null);
+    }
+  }
+}
