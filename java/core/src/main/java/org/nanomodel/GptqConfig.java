@@ -36,7 +36,18 @@ public record GptqConfig(
       new GptqConfig(Optional.empty(), false, .05, .01, 0, false, true);
 
   public GptqConfig {
-    options(new ModuleScheme(4, -1, true, false), DataType.F16); // checks the numbers
+    new GptqOptions( // checks the numbers
+        4,
+        -1,
+        true,
+        false,
+        false,
+        staticGroups,
+        dampPercent,
+        dampAutoIncrement,
+        mse,
+        refreshGroups,
+        DataType.F16);
   }
 
   /** All that GPTQ needs for a module of a scheme. */
