@@ -217,7 +217,7 @@ NM_API int32_t nm_linear(nm_engine *engine, const nm_linear_args *args);
 
 /* ---------- embedding and rows ---------- */
 
-/* y[t,:] = table[ids[t],:] as float32. An id outside 0..rows-1 is NM_ERR_ARGUMENT. */
+/* y[t,:] = table[ids[t],:] as float32, plus residual[t,:]. An id outside 0..rows-1 is NM_ERR_ARGUMENT. */
 typedef struct nm_embedding_args {
   uint32_t struct_size;
   int32_t type; /* nm_type of the table: NM_F32, NM_F16, NM_BF16 */
@@ -225,8 +225,10 @@ typedef struct nm_embedding_args {
   const void *table; /* [rows,cols] */
   int64_t table_stride;
   const int32_t *ids; /* [T] */
-  float *y;           /* [T,cols] */
+  float *y;           /* [T,cols]; may be the residual */
   int64_t y_stride;
+  const float *residual; /* [T,cols] or NULL */
+  int64_t residual_stride;
   const int32_t *cancel;
 } nm_embedding_args;
 NM_API int32_t nm_embedding(nm_engine *engine, const nm_embedding_args *args);

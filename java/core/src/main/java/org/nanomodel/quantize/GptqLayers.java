@@ -17,7 +17,7 @@ import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.QuantizedTensors;
 import org.nanomodel.model.Block;
 import org.nanomodel.model.Config;
-import org.nanomodel.model.FinalNorm;
+import org.nanomodel.model.HeadInput;
 import org.nanomodel.model.TokenEmbedding;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Linear;
@@ -88,7 +88,9 @@ final class GptqLayers implements LayerMethod {
   @Override
   public void quantize(QuantizePlan.Layer layer, Sink sink) {
     if (states == null) {
-      states = stage.embed(TokenEmbedding.load(ops.engine(), model, source));
+      try (var embedding = TokenEmbedding.load(ops.engine(), model, source)) {
+        states = stage.embed(embedding);
+      }
     }
     pending.forEach(this::replay);
     pending.clear();
@@ -138,13 +140,11 @@ final class GptqLayers implements LayerMethod {
   /** The head, whose input is the normed output of the last block. */
   private void head(QuantizePlan.Module module, Sink sink) {
     long start = System.nanoTime();
-    var norm = FinalNorm.load(ops.engine(), model, source);
-    try (var gram = new Gram(module.k());
+    try (var input = HeadInput.load(ops.engine(), model, source);
+        var gram = new Gram(module.k());
         var arena = Arena.ofConfined()) {
       for (var chunk : stage.chunks()) {
-        Tensor x = stage.copy(states.of(chunk));
-        norm.forward(ops, x);
-        gram.add(ops, x);
+        gram.add(ops, input.forward(ops, stage.copy(states.of(chunk))));
       }
       new Solver(arena, gram, secondsSince(start)).solve(List.of(module), sink);
     }
