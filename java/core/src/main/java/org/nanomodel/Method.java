@@ -8,7 +8,7 @@ public enum Method {
   /** Round to nearest: no calibration data. */
   RTN("rtn", true),
   /** Frantar et al. 2022. */
-  GPTQ("gptq", false),
+  GPTQ("gptq", true),
   /** GPTQ with asymmetric calibration, Li et al. 2025. */
   GPTAQ("gptaq", false),
   /** Activation-aware scaling, Lin et al. 2023. */
@@ -34,6 +34,11 @@ public enum Method {
   /** Whether this version quantizes with it. */
   public boolean isAvailable() {
     return available;
+  }
+
+  /** Whether it looks at calibration data. */
+  public boolean isCalibrated() {
+    return this != RTN;
   }
 
   /** The method of a name, any case; an unknown one is refused with the list. */

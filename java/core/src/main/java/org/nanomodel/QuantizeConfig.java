@@ -2,8 +2,10 @@ package org.nanomodel;
 
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.DynamicOverrides;
 import org.nanomodel.checkpoint.JsonFile;
@@ -22,6 +24,7 @@ import org.nanomodel.checkpoint.ModuleScheme;
  * @param method how codes are chosen
  * @param format the layout of the checkpoint
  * @param dynamic what differs for modules that a regular expression names
+ * @param gptq what method gptq is told beyond that
  */
 public record QuantizeConfig(
     int bits,
@@ -31,9 +34,12 @@ public record QuantizeConfig(
     boolean lmHead,
     Method method,
     Format format,
-    DynamicOverrides dynamic) {
+    DynamicOverrides dynamic,
+    GptqConfig gptq) {
 
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
+  private static final Set<Format> WITH_COLUMN_GROUPS =
+      EnumSet.of(Format.GPTQ, Format.GPTQ_V2, Format.COMPRESSED_TENSORS);
 
   public QuantizeConfig {
     if (!method.isAvailable()) {
@@ -43,16 +49,14 @@ public record QuantizeConfig(
               + " is not available in this version: use one of "
               + Method.available());
     }
-    checkScheme("", new ModuleScheme(bits, groupSize, sym, descAct), format);
-    if (descAct) {
-      throw new NanoModelException(
-          "desc_act orders columns by calibration data, which method "
-              + method
-              + " does not use: leave it off");
-    }
+    checkScheme("", new ModuleScheme(bits, groupSize, sym, descAct), method, format, gptq);
   }
 
-  private static void checkScheme(String at, ModuleScheme scheme, Format format) {
+  private static void checkScheme(
+      String at, ModuleScheme scheme, Method method, Format format, GptqConfig gptq) {
+    if (scheme.descAct()) {
+      checkDescAct(at, method, format, gptq);
+    }
     int bits = scheme.bits();
     long groupSize = scheme.groupSize();
     if (!BITS.contains(bits)) {
@@ -72,23 +76,41 @@ public record QuantizeConfig(
         });
   }
 
+  private static void checkDescAct(String at, Method method, Format format, GptqConfig gptq) {
+    if (!method.isCalibrated()) {
+      throw new NanoModelException(
+          at
+              + "desc_act orders columns by calibration data, which method "
+              + method
+              + " does not use: leave it off");
+    }
+    if (!gptq.staticGroups() && !WITH_COLUMN_GROUPS.contains(format)) {
+      throw new NanoModelException(
+          at
+              + "desc_act gives each column a group of its own choice, which format "
+              + format
+              + " cannot write: leave it off, switch static_groups on, or use one of "
+              + WITH_COLUMN_GROUPS);
+    }
+    if (gptq.actGroupAware().orElse(false)) {
+      throw new NanoModelException(
+          at + "desc_act and act_group_aware exclude each other: leave one of them off");
+    }
+  }
+
   /**
    * What holds for one module after overrides: refused, naming the module, where it cannot be
    * written.
    */
   public Optional<ModuleScheme> scheme(String module) {
     var scheme = dynamic.apply(module, defaults());
-    scheme.ifPresent(s -> {
-      checkScheme(module + ": ", s, format);
-      if (s.descAct()) {
-        throw new NanoModelException(
-            module
-                + ": desc_act orders columns by calibration data, which method "
-                + method
-                + " does not use");
-      }
-    });
+    scheme.ifPresent(s -> checkScheme(module + ": ", s, method, format, gptq(module)));
     return scheme;
+  }
+
+  /** What GPTQ is told about one module, after overrides. */
+  public GptqConfig gptq(String module) {
+    return gptq.with(dynamic.values(module), "dynamic for " + module);
   }
 
   /** What holds for modules that no override names. */
@@ -114,7 +136,15 @@ public record QuantizeConfig(
     json.put("method", method.value());
     json.put("format", format.value());
     json.put("sym", sym);
+    describe(json);
     return json;
+  }
+
+  /** Adds what the method was told beyond the scheme, under the ecosystem's keys. */
+  public void describe(ObjectNode json) {
+    if (method == Method.GPTQ) {
+      gptq.toJson(json, descAct);
+    }
   }
 
   /** Collects values; {@link #build} checks them. */
@@ -127,6 +157,7 @@ public record QuantizeConfig(
     private Method method = Method.RTN;
     private Format format;
     private DynamicOverrides dynamic = DynamicOverrides.NONE;
+    private GptqConfig gptq = GptqConfig.DEFAULT;
 
     private Builder() {}
 
@@ -171,6 +202,12 @@ public record QuantizeConfig(
       return this;
     }
 
+    /** What method gptq is told beyond the rest. */
+    public Builder gptq(GptqConfig gptq) {
+      this.gptq = gptq;
+      return this;
+    }
+
     /** The overrides as the JSON object that a checkpoint would hold. */
     public Builder dynamic(JsonNode object) {
       return dynamic(DynamicOverrides.parse(object, "dynamic"));
@@ -178,7 +215,8 @@ public record QuantizeConfig(
 
     public QuantizeConfig build() {
       Format chosen = format != null ? format : sym ? Format.GPTQ : Format.GPTQ_V2;
-      return new QuantizeConfig(bits, groupSize, sym, descAct, lmHead, method, chosen, dynamic);
+      return new QuantizeConfig(
+          bits, groupSize, sym, descAct, lmHead, method, chosen, dynamic, gptq);
     }
   }
 }

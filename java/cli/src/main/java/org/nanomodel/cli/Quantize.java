@@ -30,8 +30,11 @@ import picocli.CommandLine.Option;
     description =
         "Writes a model with fewer bits a weight. An interrupted run goes on where it was when it"
             + " is started again.",
-    footer =
-        "  nanomodel quantize --model stories-qwen3 --method rtn --bits 4 --output stories-4bit")
+    footer = {
+      "  nanomodel quantize --model stories-qwen3 --bits 4 --output stories-rtn",
+      "  nanomodel quantize --model stories-qwen3 --method gptq --bits 4 --group-size 64"
+          + " --calibration stories-calib --output stories-gptq"
+    })
 final class Quantize extends Verb {
   @Mixin private ModelFlag model;
 
@@ -46,7 +49,9 @@ final class Quantize extends Verb {
       names = "--method",
       paramLabel = "NAME",
       defaultValue = "rtn",
-      description = "rtn: round to nearest, no data needed. Default: ${DEFAULT-VALUE}.")
+      description =
+          "rtn: round to nearest, no data needed; gptq: errors are made up for by later weights, as"
+              + " calibration data tells. Default: ${DEFAULT-VALUE}.")
   private String method;
 
   @Option(
@@ -109,7 +114,6 @@ final class Quantize extends Verb {
   @Override
   void run() throws IOException {
     QuantizeConfig config = config();
-    calibration.noteUnused(console(), config.method());
     try (Engine opened = Engine.open(engine.options());
         ModelDirectory source = ModelDirectory.open(model.resolve(environment()), opened)) {
       QuantizeJob job =
@@ -117,8 +121,10 @@ final class Quantize extends Verb {
               .maxShardBytes(shards.bytes(CheckpointWriter.DEFAULT_SHARD_BYTES))
               .overwrite(overwrite)
               .restart(restart)
+              .calibration(calibration.open(console(), config.method(), source).orElse(null))
               .cancel(console().cancel())
               .listener(new Watcher());
+      calibration.offload().ifPresent(folder -> job.offloadToDisk(folder.orElse(null)));
       job.plan().warnings().forEach(warning -> console().note("warning: %s", warning));
       if (dryRun) {
         show(job.plan(), config);
@@ -138,7 +144,8 @@ final class Quantize extends Verb {
               .groupSize(groupSize)
               .sym(sym && !asym)
               .descAct(calibration.descAct())
-              .lmHead(lmHead);
+              .lmHead(lmHead)
+              .gptq(calibration.gptq());
       if (format != null) {
         builder.format(Format.of(format));
       }
@@ -169,14 +176,21 @@ final class Quantize extends Verb {
 
     @Override
     public void moduleFinished(ModuleResult module, Progress p) {
+      module
+          .fallback()
+          .ifPresent(
+              why -> console().note("warning: %s is rounded to nearest: %s", module.name(), why));
       console()
           .progress(
-              "layer %d/%d  %3.0f %%  %s  loss %.5f  %.0f s, %s left, peak %.0f MB",
+              "layer %d/%d  %3.0f %%  %s  loss %.3g, %d samples, damp %.3g  %.0f s, %s left, peak"
+                  + " %.0f MB",
               p.layer() + 1,
               p.layers(),
               100 * p.fraction(),
               module.name(),
               module.loss(),
+              module.samples(),
+              module.damp(),
               p.seconds(),
               Double.isNaN(p.etaSeconds()) ? "?" : "%.0f s".formatted(p.etaSeconds()),
               p.peakRssBytes() / 1e6);
@@ -204,6 +218,7 @@ final class Quantize extends Verb {
       node.put("name", m.name()).put("bits", m.bits()).put("group_size", m.groupSize());
       node.put("loss", m.loss()).put("samples", m.samples()).put("damp", m.damp());
       node.put("seconds", m.seconds());
+      m.fallback().ifPresent(why -> node.put("fallback", why));
     }
     console().document(json);
   }

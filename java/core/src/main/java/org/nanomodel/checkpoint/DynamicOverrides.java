@@ -108,6 +108,11 @@ public final class DynamicOverrides {
             rule.get().descAct().orElse(defaults.descAct())));
   }
 
+  /** All that the rule of a module says, also what this class does not read; empty without one. */
+  public JsonNode values(String module) {
+    return match(module).map(rule -> json.path(rule.key())).orElse(JsonFile.object());
+  }
+
   /** The keys that decide about none of these modules: most likely misspelt. */
   public List<String> unmatched(Collection<String> modules) {
     var unused = new ArrayList<>(rules);

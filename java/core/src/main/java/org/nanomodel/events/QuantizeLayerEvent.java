@@ -26,6 +26,6 @@ public final class QuantizeLayerEvent extends Event {
   @Label("Weights")
   public long weights;
 
-  @Label("Largest Relative Error")
+  @Label("Largest Loss")
   public double loss;
 }

@@ -2,38 +2,23 @@ package org.nanomodel.model;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Optional;
 import org.nanomodel.BadModelException;
 import org.nanomodel.ops.Linear;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.Tensor;
 
-/** Hidden states to logits: the last norm, OPT's projection to narrow embeddings, the head. */
+/** Hidden states to logits. */
 final class Head {
-  private final Optional<Norm> norm;
-  private final Optional<Linear> project;
+  private final HeadInput input;
   private final Linear linear;
-  private final Room narrow;
 
-  private Head(Optional<Norm> norm, Optional<Linear> project, Linear linear) {
-    this.norm = norm;
-    this.project = project;
+  private Head(HeadInput input, Linear linear) {
+    this.input = input;
     this.linear = linear;
-    this.narrow = new Room(linear.k());
   }
 
   static Head load(WeightLoader w, Config c, Weights weights, TokenEmbedding embedding) {
-    ModuleTree tree = c.tree();
-    Norm norm =
-        c.finalNorm()
-            ? Norm.load(w, c.family().norm(), tree.norm(), c.hiddenSize(), c.normEps())
-            : null;
-    Linear project =
-        c.embeddingSize() == c.hiddenSize()
-            ? null
-            : w.linear(tree.projectOut(), c.embeddingSize(), c.hiddenSize(), false);
-    return new Head(
-        Optional.ofNullable(norm), Optional.ofNullable(project), linear(w, c, weights, embedding));
+    return new Head(HeadInput.load(w, c), linear(w, c, weights, embedding));
   }
 
   /**
@@ -58,26 +43,18 @@ final class Head {
   }
 
   List<Linear> linears() {
-    var all = new ArrayList<Linear>();
-    project.ifPresent(all::add);
+    var all = new ArrayList<>(input.linears());
     all.add(linear);
     return all;
   }
 
   /** h = norm(h). */
   void norm(Ops ops, Tensor h) {
-    norm.ifPresent(n -> n.forward(ops, h, h));
+    input.norm(ops, h);
   }
 
   /** logits [rows, V] of hidden states [rows, dim], which are normed in place. */
   void forward(Ops ops, Tensor logits, Tensor h) {
-    norm(ops, h);
-    if (project.isEmpty()) {
-      ops.linear(logits, h, linear);
-    } else {
-      Tensor x = narrow.rows(h.rows());
-      ops.linear(x, h, project.get());
-      ops.linear(logits, x, linear);
-    }
+    ops.linear(logits, input.forward(ops, h), linear);
   }
 }

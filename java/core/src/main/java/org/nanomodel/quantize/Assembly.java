@@ -5,20 +5,15 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.nanomodel.NanoModelException;
-import org.nanomodel.QuantizeConfig;
-import org.nanomodel.Version;
 import org.nanomodel.checkpoint.CheckpointScheme;
 import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.CheckpointWriter.Entry;
 import org.nanomodel.checkpoint.DurableFiles;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
-import org.nanomodel.checkpoint.ModuleScheme;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.safetensors.SafetensorsException;
 import org.nanomodel.safetensors.SafetensorsFile;
@@ -31,13 +26,13 @@ import org.nanomodel.safetensors.TensorSpec;
  */
 final class Assembly {
   private final ModelDirectory source;
-  private final QuantizeConfig config;
+  private final CheckpointScheme scheme;
   private final QuantizePlan plan;
   private final JobDirectory job;
 
-  Assembly(ModelDirectory source, QuantizeConfig config, QuantizePlan plan, JobDirectory job) {
+  Assembly(ModelDirectory source, CheckpointScheme scheme, QuantizePlan plan, JobDirectory job) {
     this.source = source;
-    this.config = config;
+    this.scheme = scheme;
     this.plan = plan;
     this.job = job;
   }
@@ -52,7 +47,7 @@ final class Assembly {
       DurableFiles.write(
           job.staging().resolve("quant_log.csv"), log(results).getBytes(StandardCharsets.UTF_8));
       var model = source.configJson();
-      var quantization = scheme().describe(model);
+      var quantization = scheme.describe(model);
       CheckpointWriter.write(
           job.staging(),
           source,
@@ -96,29 +91,13 @@ final class Assembly {
     return entries;
   }
 
-  private CheckpointScheme scheme() {
-    var meta = JsonFile.object();
-    meta.putArray("quantizer").add(Version.QUANTIZER);
-    meta.put("algorithm", config.method().value());
-    Map<String, ModuleScheme> modules = new LinkedHashMap<>();
-    plan.modules().forEach(m -> modules.put(m.name(), m.scheme()));
-    return new CheckpointScheme(
-        config.format(),
-        config.defaults(),
-        config.lmHead(),
-        config.dynamic(),
-        modules,
-        plan.skipped(),
-        meta);
-  }
-
   private static String log(List<ModuleResult> results) {
-    var csv = new StringBuilder("layer,module,loss,samples,damp,time,bits,group_size\n");
+    var csv = new StringBuilder("layer,module,loss,samples,damp,time,bits,group_size,fallback\n");
     for (var r : results) {
       csv.append(
           String.format(
               Locale.ROOT,
-              "%d,%s,%.10f,%d,%.5f,%.3f,%d,%d%n",
+              "%d,%s,%.10f,%d,%.5f,%.3f,%d,%d,%s%n",
               r.layer(),
               r.name(),
               r.loss(),
@@ -126,7 +105,8 @@ final class Assembly {
               r.damp(),
               r.seconds(),
               r.bits(),
-              r.groupSize()));
+              r.groupSize(),
+              r.fallback().map(why -> '"' + why.replace("\"", "\"\"") + '"').orElse("")));
     }
     return csv.toString().replace(System.lineSeparator(), "\n");
   }

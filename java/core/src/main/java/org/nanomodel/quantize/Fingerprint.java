@@ -23,9 +23,10 @@ import org.nanomodel.checkpoint.ModelDirectory;
 
 /**
  * All that a job's result depends on. {@link #identity} tells it by content: sizes and hashes of
- * the model's files (large ones by their header and 256 samples), the config, this program's
- * version, and the kernel tier, since wider units may round differently. {@link #modified} holds
- * the files' times, which guard a job under way but are no part of a finished checkpoint.
+ * the model's files (large ones by their header and 256 samples), the config, the calibration ids,
+ * this program's version, and the kernel tier, since wider units may round differently. {@link
+ * #modified} holds the files' times, which guard a job under way but are no part of a finished
+ * checkpoint.
  */
 record Fingerprint(ObjectNode identity, ObjectNode modified) {
   private static final int SAMPLES = 256;
@@ -33,13 +34,18 @@ record Fingerprint(ObjectNode identity, ObjectNode modified) {
   private static final long MAX_HEADER = 100L << 20;
 
   static Fingerprint of(
-      ModelDirectory source, QuantizeConfig config, String tier, long shardBytes) {
+      ModelDirectory source,
+      QuantizeConfig config,
+      Optional<Calibration> calibration,
+      String tier,
+      long shardBytes) {
     var identity = JsonFile.object();
     identity.put("version", Version.NUMBER);
     identity.put("abi", Version.abi());
     identity.put("tier", tier);
     identity.put("max_shard_bytes", shardBytes);
     identity.set("config", config.toJson());
+    calibration.ifPresent(c -> identity.set("calibration", c.identity()));
     var files = identity.putObject("model");
     var modified = JsonFile.object();
     for (Path file : filesOf(source)) {

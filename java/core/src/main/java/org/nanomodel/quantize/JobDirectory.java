@@ -132,12 +132,17 @@ final class JobDirectory implements AutoCloseable {
   /** What a process that was killed had not given its name yet. */
   private static boolean isLeftover(Path file) {
     String name = file.getFileName().toString();
-    return name.contains(".tmp-") || name.equals("checkpoint");
+    return name.contains(".tmp-") || name.startsWith("states-") || name.equals("checkpoint");
   }
 
   /** Where the tensors of a layer are, once it is finished. */
   Path tensors(int layer) {
     return path.resolve(String.format("layer-%05d.safetensors", layer));
+  }
+
+  /** For files without a name that live no longer than the process. */
+  Path folder() {
+    return path;
   }
 
   private Path record(int layer) {

@@ -7,10 +7,8 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
-import org.nanomodel.BadModelException;
 import org.nanomodel.CancelledException;
 import org.nanomodel.NanoModelException;
-import org.nanomodel.NativeException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.Codec;
@@ -19,20 +17,17 @@ import org.nanomodel.checkpoint.OutputDirectory;
 import org.nanomodel.events.QuantizeLayerEvent;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
-import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Ops;
-import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.quantize.QuantizeListener.Progress;
 import org.nanomodel.safetensors.TensorSpec;
-import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * Quantizes a model layer by layer into a checkpoint. One module's floats and one layer's codes are
- * in memory, whatever the size of the model. Each finished layer goes to the disk at once, into
- * {@code OUTPUT.job} beside the output; a job that was killed goes on from there, and its
- * checkpoint is equal to that of an undisturbed run, byte by byte (but for the times in
- * quant_log.csv). The checkpoint appears under its name only when it is whole.
+ * Quantizes a model layer by layer into a checkpoint. One layer is in memory, whatever the size of
+ * the model. Each finished layer goes to the disk at once, into {@code OUTPUT.job} beside the
+ * output; a job that was killed goes on from there, and its checkpoint is equal to that of an
+ * undisturbed run, byte by byte (but for the times in quant_log.csv). The checkpoint appears under
+ * its name only when it is whole.
  */
 public final class QuantizeJob {
   private static final String JOB_SUFFIX = ".job";
@@ -44,6 +39,9 @@ public final class QuantizeJob {
   private long maxShardBytes = CheckpointWriter.DEFAULT_SHARD_BYTES;
   private boolean overwrite;
   private boolean restart;
+  private boolean offload;
+  private Optional<Path> offloadFolder = Optional.empty();
+  private Optional<Calibration> calibration = Optional.empty();
   private Cancel cancel = new Cancel();
   private QuantizeListener listener = QuantizeListener.NONE;
 
@@ -87,6 +85,24 @@ public final class QuantizeJob {
     return this;
   }
 
+  /** The data of methods that need some; others do not look at it. */
+  public QuantizeJob calibration(Calibration value) {
+    this.calibration = Optional.ofNullable(value).filter(c -> config.method().isCalibrated());
+    return this;
+  }
+
+  /**
+   * Keeps the hidden states of the calibration in a file, which the system writes out when memory
+   * is short.
+   *
+   * @param folder null = that of the job, beside the output
+   */
+  public QuantizeJob offloadToDisk(Path folder) {
+    this.offload = true;
+    this.offloadFolder = Optional.ofNullable(folder);
+    return this;
+  }
+
   public QuantizeJob cancel(Cancel value) {
     this.cancel = value;
     return this;
@@ -112,7 +128,8 @@ public final class QuantizeJob {
   public QuantizeResult run() {
     began = System.nanoTime();
     plan();
-    var fingerprint = Fingerprint.of(source, config, engine.tier(), maxShardBytes);
+    requireCalibration();
+    var fingerprint = Fingerprint.of(source, config, calibration, engine.tier(), maxShardBytes);
     var finished = FinishedJob.find(output, source, fingerprint);
     if (finished.isPresent() && !restart) {
       JobDirectory.discardLeftover(output.beside(JOB_SUFFIX));
@@ -126,14 +143,27 @@ public final class QuantizeJob {
     try (var job = JobDirectory.open(output.beside(JOB_SUFFIX), fingerprint, restart)) {
       output.requireSpace(Math.max(0, plan.quantizedBytes() - job.bytes()) + plan.bytes());
       var results = new ArrayList<ModuleResult>();
-      for (var layer : plan.layers()) {
-        results.addAll(run(job, layer));
+      try (var method = method(job)) {
+        for (var layer : plan.layers()) {
+          results.addAll(run(job, method, layer));
+        }
       }
       listener.assembling(progress(plan.layers().size() - 1));
-      new Assembly(source, config, plan, job).write(fingerprint, results, maxShardBytes, cancel);
+      new Assembly(source, plan.scheme(config), plan, job)
+          .write(fingerprint, results, maxShardBytes, cancel);
       output.publish(job.staging());
       job.discard();
       return result(results, false);
+    }
+  }
+
+  private void requireCalibration() {
+    if (config.method().isCalibrated() && calibration.isEmpty()) {
+      throw new NanoModelException(
+          "method "
+              + config.method()
+              + " needs calibration data: rows of text or ids that the"
+              + " model is run on");
     }
   }
 
@@ -151,11 +181,29 @@ public final class QuantizeJob {
         List.copyOf(modules));
   }
 
-  private List<ModuleResult> run(JobDirectory job, QuantizePlan.Layer layer) {
+  private LayerMethod method(JobDirectory job) {
+    Ops ops = engine.ops(cancel);
+    var floats = new LayerFloats(source);
+    return switch (config.method()) {
+      case GPTQ ->
+          new GptqLayers(
+              source,
+              config,
+              plan,
+              plan.scheme(config),
+              calibration.orElseThrow(),
+              ops,
+              offload ? Optional.of(offloadFolder.orElse(job.folder())) : Optional.empty());
+      default -> new RtnLayers(floats, ops);
+    };
+  }
+
+  private List<ModuleResult> run(JobDirectory job, LayerMethod method, QuantizePlan.Layer layer) {
     Optional<List<ModuleResult>> earlier = job.finished(layer.number());
     if (earlier.isPresent()) {
       weightsDone += weights(layer);
       weightsResumed += weights(layer);
+      method.takeOver(layer, job.tensors(layer.number()));
       listener.layerResumed(layer.number(), progress(layer.number()));
       return earlier.get();
     }
@@ -164,15 +212,8 @@ public final class QuantizeJob {
     var results = new ArrayList<ModuleResult>();
     try (var arena = Arena.ofConfined()) {
       Map<TensorSpec, Tensor> tensors = new LinkedHashMap<>();
-      for (var module : layer.modules()) {
-        if (cancel.isRaised()) {
-          throw new CancelledException(
-              "cancelled in layer " + layer.number() + "; run again to go on, " + output.path());
-        }
-        results.add(quantize(arena, layer.number(), module, tensors));
-        weightsDone += module.n() * module.k();
-        listener.moduleFinished(results.getLast(), progress(layer.number()));
-      }
+      requireNotCancelled(layer.number());
+      method.quantize(layer, into(arena, layer.number(), results, tensors));
       job.finish(layer.number(), tensors, results);
     }
     record(event, layer, results);
@@ -193,54 +234,42 @@ public final class QuantizeJob {
     }
   }
 
-  /** Quantizes one module; only its packed tensors outlive the call. */
-  private ModuleResult quantize(
-      Arena layer, int number, QuantizePlan.Module module, Map<TensorSpec, Tensor> tensors) {
-    long start = System.nanoTime();
+  /**
+   * The sink of a layer: packs, tells the listener, and ends the walk when the job is cancelled.
+   */
+  private LayerMethod.Sink into(
+      Arena layer, int number, List<ModuleResult> results, Map<TensorSpec, Tensor> tensors) {
     Ops ops = engine.ops(cancel);
-    try (var scratch = Arena.ofConfined()) {
-      Tensor w = floats(scratch, ops, module);
-      QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
-      double loss = Rtn.relativeError(ops, w, q);
-      source.release(module.name() + ".weight");
+    return (module, outcome) -> {
+      var scheme = module.scheme();
       var parts =
           Codec.of(config.format())
-              .pack(layer, ops, module.name(), q, module.scheme(), module.scaleType());
+              .pack(layer, ops, module.name(), outcome.weight(), scheme, module.scaleType());
       for (int i = 0; i < parts.size(); i++) {
         tensors.put(module.tensors().get(i), parts.get(i));
       }
-      return new ModuleResult(
-          number,
-          module.name(),
-          module.scheme().bits(),
-          module.scheme().groupSize(),
-          loss,
-          0,
-          0,
-          secondsSince(start));
-    } catch (NativeException e) {
-      if (e.code() != NativeException.ARGUMENT) {
-        throw e;
-      }
-      throw new BadModelException(
-          source.path()
-              + ": tensor '"
-              + module.name()
-              + ".weight' cannot be quantized: "
-              + e.getMessage(),
-          e);
-    }
+      results.add(
+          new ModuleResult(
+              number,
+              module.name(),
+              scheme.bits(),
+              scheme.groupSize(),
+              outcome.loss(),
+              outcome.samples(),
+              outcome.damp(),
+              outcome.seconds(),
+              outcome.fallback()));
+      weightsDone += module.n() * module.k();
+      listener.moduleFinished(results.getLast(), progress(number));
+      requireNotCancelled(number);
+    };
   }
 
-  private Tensor floats(Arena scratch, Ops ops, QuantizePlan.Module module) {
-    var weight = (FloatWeight) source.linear(scratch, module.name());
-    Tensor stored = Tensor.of(weight.type(), weight.data(), weight.n(), weight.k());
-    if (weight.type() == DataType.F32) {
-      return stored;
+  private void requireNotCancelled(int layer) {
+    if (cancel.isRaised()) {
+      throw new CancelledException(
+          "cancelled in layer " + layer + "; run again to go on, " + output.path());
     }
-    Tensor f32 = Tensor.allocate(scratch, DataType.F32, weight.n(), weight.k());
-    ops.convert(f32, stored);
-    return f32;
   }
 
   private static long weights(QuantizePlan.Layer layer) {

@@ -10,7 +10,10 @@ import java.util.stream.IntStream;
 import org.nanomodel.BadModelException;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
+import org.nanomodel.Version;
+import org.nanomodel.checkpoint.CheckpointScheme;
 import org.nanomodel.checkpoint.Codec;
+import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.ModuleScheme;
 import org.nanomodel.model.Config;
@@ -56,6 +59,24 @@ public record QuantizePlan(
       ModuleScheme scheme,
       DataType scaleType,
       List<TensorSpec> tensors) {}
+
+  /** How the checkpoint will describe itself. */
+  public CheckpointScheme scheme(QuantizeConfig config) {
+    var meta = JsonFile.object();
+    meta.putArray("quantizer").add(Version.QUANTIZER);
+    meta.put("algorithm", config.method().value());
+    config.describe(meta);
+    Map<String, ModuleScheme> modules = new LinkedHashMap<>();
+    modules().forEach(m -> modules.put(m.name(), m.scheme()));
+    return new CheckpointScheme(
+        config.format(),
+        config.defaults(),
+        config.lmHead(),
+        config.dynamic(),
+        modules,
+        skipped,
+        meta);
+  }
 
   /** Bits per weight of the quantized modules, with scales, zeros and g_idx. */
   public double bpw() {

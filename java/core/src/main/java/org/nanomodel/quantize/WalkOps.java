@@ -106,6 +106,13 @@ final class WalkOps extends ForwardingOps {
   }
 
   @Override
+  public void embeddingAdd(Tensor y, Tensor table, Tensor ids) {
+    if (!leftOut()) {
+      super.embeddingAdd(y, table, ids);
+    }
+  }
+
+  @Override
   public void rmsNorm(Tensor y, Tensor x, int heads, Tensor weight, float eps) {
     if (!leftOut()) {
       super.rmsNorm(y, x, heads, weight, eps);

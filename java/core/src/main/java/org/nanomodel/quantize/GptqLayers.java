@@ -1,0 +1,290 @@
+package org.nanomodel.quantize;
+
+import java.lang.foreign.Arena;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import org.nanomodel.NativeException;
+import org.nanomodel.QuantizeConfig;
+import org.nanomodel.checkpoint.CheckpointScheme;
+import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.checkpoint.QuantizedTensors;
+import org.nanomodel.model.Block;
+import org.nanomodel.model.Config;
+import org.nanomodel.model.HeadInput;
+import org.nanomodel.model.TokenEmbedding;
+import org.nanomodel.ops.FloatWeight;
+import org.nanomodel.ops.Linear;
+import org.nanomodel.ops.Ops;
+import org.nanomodel.tensor.DataType;
+import org.nanomodel.tensor.Tensor;
+
+/**
+ * GPTQ layer by layer (Frantar et al. 2022): the calibration texts run through the quantized layers
+ * before, group by group of modules that share an input its Gram matrix is gathered, the modules
+ * are quantized and take the places of the float ones, and the next group sees what they make of it
+ * (true sequential). One block is in memory, and one vector for each token.
+ *
+ * <p>Hidden states are not saved: layers that an earlier run finished are run again from the codes
+ * it wrote, which costs one forward pass each, a small part of quantizing them, gives the same
+ * bits, and cannot be stale or torn.
+ */
+final class GptqLayers implements LayerMethod {
+  private record Finished(QuantizePlan.Layer layer, Path tensors) {}
+
+  /** Modules of a group that can share a factor. */
+  private record FactorKey(
+      long groupSize, boolean descAct, boolean actGroupAware, double damp, double increment) {
+    static FactorKey of(GptqOptions o) {
+      return new FactorKey(
+          o.groupSize(), o.descAct(), o.actGroupAware(), o.dampPercent(), o.dampAutoIncrement());
+    }
+  }
+
+  private final ModelDirectory source;
+  private final QuantizeConfig config;
+  private final CheckpointScheme scheme;
+  private final LayerFloats floats;
+  private final Ops ops;
+  private final Config model;
+  private final int last;
+  private final BlockStage stage;
+  private final List<Finished> pending = new ArrayList<>();
+  private TokenRows states;
+
+  /**
+   * @param scheme of the checkpoint, to read finished layers by
+   * @param folder for hidden states, if they are not to be held in memory
+   */
+  GptqLayers(
+      ModelDirectory source,
+      QuantizeConfig config,
+      QuantizePlan plan,
+      CheckpointScheme scheme,
+      Calibration calibration,
+      Ops ops,
+      Optional<Path> folder) {
+    this.source = source;
+    this.config = config;
+    this.scheme = scheme;
+    this.floats = new LayerFloats(source);
+    this.ops = ops;
+    this.model = source.config();
+    this.last = plan.layers().getLast().number();
+    this.stage = new BlockStage(ops, model, TextChunks.of(calibration), folder);
+  }
+
+  @Override
+  public void takeOver(QuantizePlan.Layer layer, Path tensors) {
+    pending.add(new Finished(layer, tensors));
+  }
+
+  @Override
+  public void quantize(QuantizePlan.Layer layer, Sink sink) {
+    if (states == null) {
+      try (var embedding = TokenEmbedding.load(ops.engine(), model, source)) {
+        states = stage.embed(embedding);
+      }
+    }
+    pending.forEach(this::replay);
+    pending.clear();
+    if (layer.number() == model.layers()) {
+      head(layer.modules().getFirst(), sink);
+      return;
+    }
+    try (var walk = new Walk(layer.number())) {
+      List<List<QuantizePlan.Module>> groups = groups(layer);
+      if (config.gptq().trueSequential()) {
+        for (var group : groups) {
+          walk.quantize(group, sink);
+        }
+      } else {
+        walk.quantizeAtOnce(groups, sink);
+      }
+      if (layer.number() < last) {
+        walk.finish();
+      }
+    }
+  }
+
+  /** The modules to quantize, by the inputs that they share. */
+  private List<List<QuantizePlan.Module>> groups(QuantizePlan.Layer layer) {
+    return model.tree().groups().stream()
+        .map(group -> Set.copyOf(model.tree().modules(layer.number(), group)))
+        .map(names -> layer.modules().stream().filter(m -> names.contains(m.name())).toList())
+        .filter(modules -> !modules.isEmpty())
+        .toList();
+  }
+
+  private void replay(Finished finished) {
+    try (var walk = new Walk(finished.layer().number());
+        var stored = QuantizedTensors.open(finished.tensors(), scheme, source.configJson());
+        var arena = Arena.ofConfined()) {
+      for (var group : groups(finished.layer())) {
+        var weights = new HashMap<String, Tensor>();
+        for (var module : group) {
+          weights.put(module.name(), stored.floats(arena, ops, module.name()));
+        }
+        walk.replace(weights);
+      }
+      walk.finish();
+    }
+  }
+
+  /** The head, whose input is the normed output of the last block. */
+  private void head(QuantizePlan.Module module, Sink sink) {
+    long start = System.nanoTime();
+    try (var input = HeadInput.load(ops.engine(), model, source);
+        var gram = new Gram(module.k());
+        var arena = Arena.ofConfined()) {
+      for (var chunk : stage.chunks()) {
+        gram.add(ops, input.forward(ops, stage.copy(states.of(chunk))));
+      }
+      new Solver(arena, gram, secondsSince(start)).solve(List.of(module), sink);
+    }
+  }
+
+  /** Quantizes the modules of one group by their common Gram matrix. */
+  private final class Solver {
+    private final Arena arena;
+    private final Gram gram;
+    private final double gatherSeconds;
+    private final Map<FactorKey, GptqFactor> factors = new HashMap<>();
+
+    /**
+     * @param arena of factors
+     * @param gatherSeconds what the Gram matrix took, to be shared by the modules
+     */
+    Solver(Arena arena, Gram gram, double gatherSeconds) {
+      this.arena = arena;
+      this.gram = gram;
+      this.gatherSeconds = gatherSeconds;
+    }
+
+    /** The weights that came out, as floats in the solver's arena. */
+    Map<String, Tensor> solve(List<QuantizePlan.Module> modules, Sink sink) {
+      var weights = new LinkedHashMap<String, Tensor>();
+      for (var module : modules) {
+        long start = System.nanoTime();
+        try (var scratch = Arena.ofConfined()) {
+          Tensor w = floats.of(scratch, ops, module.name());
+          var options = config.gptq(module.name()).options(module.scheme(), module.scaleType());
+          GptqFactor factor =
+              factors.computeIfAbsent(
+                  FactorKey.of(options), k -> Gptq.factor(arena, ops, gram, options));
+          var result = Gptq.quantize(scratch, ops, w, factor, options);
+          boolean fell = result.fallback().isPresent();
+          double loss = fell ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
+          floats.release(module.name());
+          Tensor q = Tensor.allocate(arena, DataType.F32, module.n(), module.k());
+          ops.dequantize(q, result.weight());
+          weights.put(module.name(), q);
+          double seconds = secondsSince(start) + gatherSeconds / modules.size();
+          double damp = fell ? 0 : result.damp();
+          sink.done(
+              module,
+              new Outcome(result.weight(), loss, gram.rows(), damp, seconds, result.fallback()));
+        } catch (NativeException e) {
+          throw floats.named(module.name(), e);
+        }
+      }
+      return weights;
+    }
+  }
+
+  /** A block with its walk; quantized linears in the places of float ones as they come. */
+  private final class Walk implements AutoCloseable {
+    private final Block block;
+    private final BlockWalk walk;
+    private final List<Linear> replacements = new ArrayList<>();
+
+    Walk(int layer) {
+      block = model.family().blocks().load(ops.engine(), model, source, layer);
+      walk = new BlockWalk(stage, block, states);
+    }
+
+    void quantize(List<QuantizePlan.Module> group, Sink sink) {
+      long start = System.nanoTime();
+      try (var gram = new Gram(group.getFirst().k());
+          var arena = Arena.ofConfined()) {
+        walk.inputs(linears(group), (chunk, x) -> gram.add(ops, x));
+        replace(new Solver(arena, gram, secondsSince(start)).solve(group, sink));
+      }
+    }
+
+    /** All groups by the inputs that float weights make. */
+    void quantizeAtOnce(List<List<QuantizePlan.Module>> groups, Sink sink) {
+      long start = System.nanoTime();
+      var grams = new ArrayList<Gram>();
+      try (var arena = Arena.ofConfined()) {
+        var inputs = new ArrayList<BlockWalk.Inputs>();
+        for (var group : groups) {
+          var gram = new Gram(group.getFirst().k());
+          grams.add(gram);
+          inputs.add((chunk, x) -> gram.add(ops, x));
+        }
+        walk.inputs(groups.stream().map(this::linears).toList(), inputs);
+        double seconds = secondsSince(start) / groups.size();
+        for (int i = 0; i < groups.size(); i++) {
+          replace(new Solver(arena, grams.get(i), seconds).solve(groups.get(i), sink));
+        }
+      } finally {
+        grams.forEach(Gram::close);
+      }
+    }
+
+    private List<Linear> linears(List<QuantizePlan.Module> group) {
+      return walk.linears(group.stream().map(QuantizePlan.Module::name).toList());
+    }
+
+    /** Puts weights in the places of those of the source. */
+    void replace(Map<String, Tensor> weights) {
+      for (Linear linear : walk.linears(new HashSet<>(weights.keySet()))) {
+        try (var arena = Arena.ofConfined()) {
+          Tensor w = Tensor.allocate(arena, DataType.F32, linear.n(), linear.k());
+          long row = 0;
+          for (String module : linear.modules()) {
+            Tensor made = weights.get(module);
+            Tensor part = made != null ? made : floats.of(arena, ops, module);
+            Copies.rows(w.rows(row, part.rows()), part);
+            row += part.rows();
+          }
+          Linear by =
+              linear.withWeight(new FloatWeight(DataType.F32, w.rows(), w.cols(), w.segment()));
+          replacements.add(by);
+          walk.replace(linear, by);
+          linear.close();
+        }
+      }
+    }
+
+    void finish() {
+      walk.finish();
+    }
+
+    @Override
+    public void close() {
+      walk.close();
+      replacements.forEach(Linear::close);
+      block.close();
+    }
+  }
+
+  private static double secondsSince(long nanos) {
+    return (System.nanoTime() - nanos) / 1e9;
+  }
+
+  @Override
+  public void close() {
+    if (states != null) {
+      states.close();
+    }
+    stage.close();
+  }
+}

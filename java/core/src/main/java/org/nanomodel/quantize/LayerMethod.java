@@ -1,0 +1,39 @@
+package org.nanomodel.quantize;
+
+import java.nio.file.Path;
+import java.util.Optional;
+import org.nanomodel.ops.QuantizedWeight;
+
+/** A method on its way through the layers of a plan, in order; each layer comes once. */
+interface LayerMethod extends AutoCloseable {
+  /** What became of a module. */
+  record Outcome(
+      QuantizedWeight weight,
+      double loss,
+      long samples,
+      double damp,
+      double seconds,
+      Optional<String> fallback) {}
+
+  /**
+   * Takes modules as they are done; ends the walk, with an exception, when the job is cancelled.
+   */
+  @FunctionalInterface
+  interface Sink {
+    /** The weight is not needed after the call. */
+    void done(QuantizePlan.Module module, Outcome outcome);
+  }
+
+  /** Quantizes the modules of a layer. */
+  void quantize(QuantizePlan.Layer layer, Sink sink);
+
+  /**
+   * A layer that an earlier run finished.
+   *
+   * @param tensors what it wrote
+   */
+  void takeOver(QuantizePlan.Layer layer, Path tensors);
+
+  @Override
+  void close();
+}
