@@ -3,7 +3,7 @@
 namespace nm {
 namespace avx2 {
 
-const CalibrateKernels calibrate = {extent, round, dequantize};
+const CalibrateKernels calibrate = {extent, round, dequantize, forms};
 
 }  // namespace avx2
 }  // namespace nm

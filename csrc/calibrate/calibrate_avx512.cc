@@ -3,7 +3,7 @@
 namespace nm {
 namespace avx512 {
 
-const CalibrateKernels calibrate = {extent, round, dequantize};
+const CalibrateKernels calibrate = {extent, round, dequantize, forms};
 
 }  // namespace avx512
 }  // namespace nm

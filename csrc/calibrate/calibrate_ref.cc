@@ -26,9 +26,20 @@ void dequantize(const uint8_t* codes, int64_t count, float scale, float zero, fl
   for (int64_t i = 0; i < count; i++) w[i] = scale * (static_cast<float>(codes[i]) - zero);
 }
 
+void forms(const float* g, const float* d, int64_t count, int64_t stride, float* out) {
+  for (int64_t v = 0; v < kForms; v++, d += stride) {
+    out[v] = 0;
+    for (int64_t j = 0; j < count; j++) {
+      float sum = 0;
+      for (int64_t i = 0; i < count; i++) sum += d[i] * g[i * stride + j];
+      out[v] += sum * d[j];
+    }
+  }
+}
+
 }  // namespace
 
-const CalibrateKernels calibrate = {extent, round, dequantize};
+const CalibrateKernels calibrate = {extent, round, dequantize, forms};
 
 }  // namespace ref
 }  // namespace nm

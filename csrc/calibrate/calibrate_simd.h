@@ -59,6 +59,28 @@ void dequantize(const uint8_t* codes, int64_t count, float scale, float zero, fl
   for (; i < count; i++) w[i] = scale * (static_cast<float>(codes[i]) - zero);
 }
 
+void forms(const float* g, const float* d, int64_t count, int64_t stride, float* out) {
+  Vec total[kForms];
+  for (Vec& t : total) t = Vec::zero();
+  for (int64_t j = 0; j < count; j += 2 * Vec::N) {
+    Vec low[kForms], high[kForms];
+    for (int v = 0; v < kForms; v++) low[v] = high[v] = Vec::zero();
+    for (int64_t i = 0; i < count; i++) {
+      const Vec a = Vec::load(g + i * stride + j), b = Vec::load(g + i * stride + j + Vec::N);
+      for (int v = 0; v < kForms; v++) {
+        const Vec x = Vec::all(d[v * stride + i]);
+        low[v] = Vec::fma(x, a, low[v]);
+        high[v] = Vec::fma(x, b, high[v]);
+      }
+    }
+    for (int v = 0; v < kForms; v++) {
+      total[v] = Vec::fma(low[v], Vec::load(d + v * stride + j), total[v]);
+      total[v] = Vec::fma(high[v], Vec::load(d + v * stride + j + Vec::N), total[v]);
+    }
+  }
+  for (int v = 0; v < kForms; v++) out[v] = total[v].sum();
+}
+
 }  // namespace
 }  // namespace NM_TIER
 }  // namespace nm

@@ -650,6 +650,45 @@ typedef struct nm_gptq_quantize_args {
 } nm_gptq_quantize_args;
 NM_API int32_t nm_gptq_quantize(nm_engine *engine, const nm_gptq_quantize_args *args);
 
+/* ---------- AWQ (Lin et al. 2023): one module ---------- */
+
+/*
+ * y[n,k] = Q(w[n,k] * scale[k]) / scale[k]: the weight as it comes back when it is scaled, rounded as by nm_rtn, and its
+ * input divided by the scale. y may be w.
+ */
+typedef struct nm_awq_round_args {
+  uint32_t struct_size;
+  int32_t bits, sym;
+  int32_t scale_type; /* as in nm_rtn */
+  int64_t n, k, group_size;
+  const float *w; /* [N,K] */
+  int64_t w_stride;
+  const float *scale; /* [K] positive and finite */
+  float *y;           /* [N,K] */
+  int64_t y_stride;
+  const int32_t *cancel;
+} nm_awq_round_args;
+NM_API int32_t nm_awq_round(nm_engine *engine, const nm_awq_round_args *args);
+
+/*
+ * Clips w, row by row and group by group, to the range that rounding (as by nm_rtn) suits best: of the limits
+ * (1 - i/20) * absmax, i = 0..9, the one with the least d^T G d, where d is the rounded less the given group and G the
+ * group's diagonal block of `gram`, of inputs that are divided by `scale`. That is the squared error of what the group
+ * contributes to its output, summed over all rows that the Gram matrix was made of. The first of equal ones is taken.
+ */
+typedef struct nm_awq_clip_args {
+  uint32_t struct_size;
+  int32_t bits, sym;
+  int32_t scale_type;
+  int64_t n, k, group_size;
+  const double *gram; /* triangle of K in strips, as from nm_gram */
+  const float *scale; /* [K] positive and finite, or NULL: all 1 */
+  float *w;           /* [N,K] */
+  int64_t w_stride;
+  const int32_t *cancel;
+} nm_awq_clip_args;
+NM_API int32_t nm_awq_clip(nm_engine *engine, const nm_awq_clip_args *args);
+
 #ifdef __cplusplus
 }
 #endif

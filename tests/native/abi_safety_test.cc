@@ -80,6 +80,8 @@ class Calls {
   nm_gram_args gram_ = args<nm_gram_args>();
   nm_gptq_factor_args factor_ = args<nm_gptq_factor_args>();
   nm_gptq_quantize_args quantize_ = args<nm_gptq_quantize_args>();
+  nm_awq_round_args round_ = args<nm_awq_round_args>();
+  nm_awq_clip_args clip_ = args<nm_awq_clip_args>();
 };
 
 void Calls::fill_batch() {
@@ -247,6 +249,17 @@ void Calls::fill_gptq() {
   quantize_.perm = perm;
   quantize_.out = &codes_;
   quantize_.loss = memory<double>(1);
+  float* scale = memory<float>(kCols);
+  for (int i = 0; i < kCols; i++) scale[i] = 1;
+  round_.bits = clip_.bits = 4;
+  round_.n = round_.k = clip_.n = clip_.k = kCols;
+  round_.group_size = clip_.group_size = kGroup;
+  round_.w = memory<float>(kCols * kCols);
+  round_.y = memory<float>(kCols * kCols);
+  clip_.w = memory<float>(kCols * kCols);
+  round_.w_stride = round_.y_stride = clip_.w_stride = kCols;
+  round_.scale = clip_.scale = scale;
+  clip_.gram = gram_.gram;
 }
 
 #define POINTER(s, f) field(#f, Kind::kPointer, (s).f)
@@ -419,6 +432,15 @@ std::vector<Entry> Calls::gptq() {
   all[2].structs.push_back(structure("codes", c,
                                      {COUNT(c, n), COUNT(c, k), COUNT(c, group_size), ENUM(c, bits), POINTER(c, codes),
                                       POINTER(c, scales), POINTER(c, zeros)}));
+  nm_awq_round_args& r = round_;
+  nm_awq_clip_args& l = clip_;
+  all.push_back(
+      OP(nm_awq_round, r,
+         {ENUM(r, bits), ENUM(r, sym), ENUM(r, scale_type), COUNT(r, n), COUNT(r, k), COUNT(r, group_size),
+          POINTER(r, w), COUNT(r, w_stride), POINTER(r, scale), POINTER(r, y), COUNT(r, y_stride), CANCEL(r)}));
+  all.push_back(OP(nm_awq_clip, l,
+                   {ENUM(l, bits), ENUM(l, sym), ENUM(l, scale_type), COUNT(l, n), COUNT(l, k), COUNT(l, group_size),
+                    POINTER(l, gram), OPTIONAL(l, scale), POINTER(l, w), COUNT(l, w_stride), CANCEL(l)}));
   return all;
 }
 

@@ -12,7 +12,7 @@ public enum Method {
   /** GPTQ with asymmetric calibration, Li et al. 2025. */
   GPTAQ("gptaq", false),
   /** Activation-aware scaling, Lin et al. 2023. */
-  AWQ("awq", false),
+  AWQ("awq", true),
   /** W4A8, Zhang et al. 2024. */
   QQQ("qqq", false),
   /** W8A8, Xiao et al. 2022. */

@@ -191,7 +191,7 @@ public record QuantizeConfig(
       return this;
     }
 
-    /** Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights. */
+    /** Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights; {@code gemm} of awq. */
     public Builder format(Format format) {
       this.format = format;
       return this;
@@ -214,7 +214,8 @@ public record QuantizeConfig(
     }
 
     public QuantizeConfig build() {
-      Format chosen = format != null ? format : sym ? Format.GPTQ : Format.GPTQ_V2;
+      Format usual = sym ? Format.GPTQ : Format.GPTQ_V2;
+      Format chosen = format != null ? format : method == Method.AWQ ? Format.GEMM : usual;
       return new QuantizeConfig(
           bits, groupSize, sym, descAct, lmHead, method, chosen, dynamic, gptq);
     }

@@ -149,4 +149,14 @@ public class ForwardingOps implements Ops {
       QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how) {
     return to.gptqQuantize(out, w, factor, how);
   }
+
+  @Override
+  public void awqRound(Tensor y, Tensor w, Tensor scale, RoundingGrid grid) {
+    to.awqRound(y, w, scale, grid);
+  }
+
+  @Override
+  public void awqClip(Tensor w, Tensor gram, Tensor scale, RoundingGrid grid) {
+    to.awqClip(w, gram, scale, grid);
+  }
 }

@@ -1,6 +1,7 @@
 package org.nanomodel.ops;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
@@ -44,6 +45,23 @@ public record GptqTriangle(long k, Tensor factor, Tensor crossFactor, Tensor piv
   public static long square(long k) {
     long strips = strips(k);
     return Math.multiplyExact(2304 * strips, strips);
+  }
+
+  /** The symmetric matrix of an upper triangle in strips, F32 [K, K]. */
+  public static Tensor dense(Arena arena, Tensor triangle, long k) {
+    Checks.vector("GptqTriangle.dense", "triangle", triangle, DataType.F64, triangle(k));
+    Tensor square = Tensor.allocate(arena, DataType.F32, k, k);
+    for (long j = 0; j < k; j++) {
+      long strip = j / 48;
+      long column = 1152 * strip * (strip + 1) + j % 48;
+      for (long i = 0; i <= j; i++) {
+        float x =
+            (float) triangle.segment().get(ValueLayout.JAVA_DOUBLE, 8 * (column + 48 * i));
+        square.setFloat(i, j, x);
+        square.setFloat(j, i, x);
+      }
+    }
+    return square;
   }
 
   private static long strips(long k) {

@@ -36,6 +36,7 @@ final class NativeOps implements Ops {
   private final LogitOps logits;
   private final CodeOps codes;
   private final GptqOps gptq;
+  private final AwqOps awq;
 
   private final MemorySegment convert;
   private final MemorySegment linear;
@@ -54,6 +55,7 @@ final class NativeOps implements Ops {
     this.logits = new LogitOps(engine, cancel);
     this.codes = new CodeOps(engine, cancel);
     this.gptq = new GptqOps(engine, cancel);
+    this.awq = new AwqOps(engine, cancel);
     Arena arena = Arena.ofAuto();
     convert = args(arena, nm_convert_args.layout(), cancel);
     linear = args(arena, nm_linear_args.layout(), cancel);
@@ -421,5 +423,15 @@ final class NativeOps implements Ops {
   public double gptqQuantize(
       QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how) {
     return gptq.quantize(out, w, factor, how);
+  }
+
+  @Override
+  public void awqRound(Tensor y, Tensor w, Tensor scale, RoundingGrid grid) {
+    awq.round(y, w, scale, grid);
+  }
+
+  @Override
+  public void awqClip(Tensor w, Tensor gram, Tensor scale, RoundingGrid grid) {
+    awq.clip(w, gram, scale, grid);
   }
 }

@@ -160,4 +160,21 @@ public interface Ops {
    * @return the sum of squared errors that 2 rows divide to the loss as reported
    */
   double gptqQuantize(QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how);
+
+  /**
+   * y = Q(w * scale) / scale, column by column: what rounding leaves of a scaled weight.
+   *
+   * @param y F32 [N,K], may be w
+   * @param scale F32 [K], positive
+   */
+  void awqRound(Tensor y, Tensor w, Tensor scale, RoundingGrid grid);
+
+  /**
+   * Clips each group of w [N,K] (F32) to the range that rounding suits best, by the error of its
+   * outputs.
+   *
+   * @param gram as of {@link #gram}
+   * @param scale F32 [K] by which inputs are divided, or null
+   */
+  void awqClip(Tensor w, Tensor gram, Tensor scale, RoundingGrid grid);
 }

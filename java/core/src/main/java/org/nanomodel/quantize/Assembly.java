@@ -21,8 +21,8 @@ import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.safetensors.TensorSpec;
 
 /**
- * Puts the checkpoint together: the layers' tensors in the places of the float weights, all else as
- * in the source.
+ * Puts the checkpoint together: the layers' tensors in the places of the float weights, and other tensors
+ * that the method changed in those of the source's; all else as there.
  */
 final class Assembly {
   private final ModelDirectory source;
@@ -68,6 +68,7 @@ final class Assembly {
   private List<Entry> entries(List<SafetensorsFile> open) {
     Map<String, QuantizePlan.Module> modules = new HashMap<>();
     Map<String, SafetensorsFile> files = new HashMap<>();
+    Map<String, SafetensorsFile> replaced = new HashMap<>();
     for (var layer : plan.layers()) {
       var file = SafetensorsFile.open(job.tensors(layer.number()));
       open.add(file);
@@ -75,12 +76,19 @@ final class Assembly {
         modules.put(module.name() + ".weight", module);
         files.put(module.name() + ".weight", file);
       }
+      file.tensors().forEach(tensor -> replaced.put(tensor.name(), file));
     }
     var entries = new ArrayList<Entry>();
     for (TensorInfo tensor : source.tensors()) {
       var module = modules.get(tensor.name());
       if (module == null) {
-        entries.add(Entry.copy(source, tensor));
+        SafetensorsFile changed = replaced.get(tensor.name());
+        entries.add(
+            changed == null
+                ? Entry.copy(source, tensor)
+                : Entry.of(
+                    new TensorSpec(tensor.name(), tensor.dtype(), tensor.shape()),
+                    () -> changed.segment(tensor.name())));
         continue;
       }
       SafetensorsFile file = files.get(tensor.name());

@@ -3,6 +3,8 @@ package org.nanomodel.quantize;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.nanomodel.ops.QuantizedWeight;
+import org.nanomodel.safetensors.TensorSpec;
+import org.nanomodel.tensor.Tensor;
 
 /** A method on its way through the layers of a plan, in order; each layer comes once. */
 interface LayerMethod extends AutoCloseable {
@@ -13,15 +15,32 @@ interface LayerMethod extends AutoCloseable {
       long samples,
       double damp,
       double seconds,
-      Optional<String> fallback) {}
+      Optional<String> fallback) {
+
+    ModuleResult result(int layer, QuantizePlan.Module module) {
+      var scheme = module.scheme();
+      return new ModuleResult(
+          layer,
+          module.name(),
+          scheme.bits(),
+          scheme.groupSize(),
+          loss,
+          samples,
+          damp,
+          seconds,
+          fallback);
+    }
+  }
 
   /**
    * Takes modules as they are done; ends the walk, with an exception, when the job is cancelled.
    */
-  @FunctionalInterface
   interface Sink {
     /** The weight is not needed after the call. */
     void done(QuantizePlan.Module module, Outcome outcome);
+
+    /** A tensor of the checkpoint that takes the place of the source's; copied. */
+    void replace(TensorSpec name, Tensor tensor);
   }
 
   /** Quantizes the modules of a layer. */

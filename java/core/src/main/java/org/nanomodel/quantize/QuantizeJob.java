@@ -193,9 +193,15 @@ public final class QuantizeJob {
               plan.scheme(config),
               calibration.orElseThrow(),
               ops,
-              offload ? Optional.of(offloadFolder.orElse(job.folder())) : Optional.empty());
+              statesFolder(job));
+      case AWQ ->
+          new AwqLayers(source, plan, calibration.orElseThrow(), ops, statesFolder(job));
       default -> new RtnLayers(floats, ops);
     };
+  }
+
+  private Optional<Path> statesFolder(JobDirectory job) {
+    return offload ? Optional.of(offloadFolder.orElse(job.folder())) : Optional.empty();
   }
 
   private List<ModuleResult> run(JobDirectory job, LayerMethod method, QuantizePlan.Layer layer) {
@@ -240,28 +246,33 @@ public final class QuantizeJob {
   private LayerMethod.Sink into(
       Arena layer, int number, List<ModuleResult> results, Map<TensorSpec, Tensor> tensors) {
     Ops ops = engine.ops(cancel);
-    return (module, outcome) -> {
-      var scheme = module.scheme();
-      var parts =
-          Codec.of(config.format())
-              .pack(layer, ops, module.name(), outcome.weight(), scheme, module.scaleType());
-      for (int i = 0; i < parts.size(); i++) {
-        tensors.put(module.tensors().get(i), parts.get(i));
+    return new LayerMethod.Sink() {
+      @Override
+      public void done(QuantizePlan.Module module, LayerMethod.Outcome outcome) {
+        var parts =
+            Codec.of(config.format())
+                .pack(
+                    layer,
+                    ops,
+                    module.name(),
+                    outcome.weight(),
+                    module.scheme(),
+                    module.scaleType());
+        for (int i = 0; i < parts.size(); i++) {
+          tensors.put(module.tensors().get(i), parts.get(i));
+        }
+        results.add(outcome.result(number, module));
+        weightsDone += module.n() * module.k();
+        listener.moduleFinished(results.getLast(), progress(number));
+        requireNotCancelled(number);
       }
-      results.add(
-          new ModuleResult(
-              number,
-              module.name(),
-              scheme.bits(),
-              scheme.groupSize(),
-              outcome.loss(),
-              outcome.samples(),
-              outcome.damp(),
-              outcome.seconds(),
-              outcome.fallback()));
-      weightsDone += module.n() * module.k();
-      listener.moduleFinished(results.getLast(), progress(number));
-      requireNotCancelled(number);
+
+      @Override
+      public void replace(TensorSpec name, Tensor tensor) {
+        Tensor copy = Tensor.allocate(layer, tensor.type(), tensor.shape());
+        copy.segment().copyFrom(tensor.segment().asSlice(0, name.byteSize()));
+        tensors.put(name, copy);
+      }
     };
   }
 

@@ -2884,5 +2884,127 @@ public class NanoModelH extends NanoModelH$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class nm_awq_round {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_awq_round");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_round(nm_engine *engine, const nm_awq_round_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_awq_round$descriptor() {
+        return nm_awq_round.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_round(nm_engine *engine, const nm_awq_round_args *args)
+     * }
+     */
+    public static MethodHandle nm_awq_round$handle() {
+        return nm_awq_round.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_round(nm_engine *engine, const nm_awq_round_args *args)
+     * }
+     */
+    public static MemorySegment nm_awq_round$address() {
+        return nm_awq_round.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_awq_round(nm_engine *engine, const nm_awq_round_args *args)
+     * }
+     */
+    public static int nm_awq_round(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_awq_round.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_awq_round", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class nm_awq_clip {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_awq_clip");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_clip(nm_engine *engine, const nm_awq_clip_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_awq_clip$descriptor() {
+        return nm_awq_clip.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_clip(nm_engine *engine, const nm_awq_clip_args *args)
+     * }
+     */
+    public static MethodHandle nm_awq_clip$handle() {
+        return nm_awq_clip.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_awq_clip(nm_engine *engine, const nm_awq_clip_args *args)
+     * }
+     */
+    public static MemorySegment nm_awq_clip$address() {
+        return nm_awq_clip.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_awq_clip(nm_engine *engine, const nm_awq_clip_args *args)
+     * }
+     */
+    public static int nm_awq_clip(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_awq_clip.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_awq_clip", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
 }
 

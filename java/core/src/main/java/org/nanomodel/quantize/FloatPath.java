@@ -1,0 +1,65 @@
+package org.nanomodel.quantize;
+
+import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.model.Block;
+import org.nanomodel.model.Config;
+import org.nanomodel.model.TokenEmbedding;
+import org.nanomodel.ops.Ops;
+
+/**
+ * The hidden states of the calibration texts on their way through the float model. Nothing of it
+ * depends on what was quantized, so that a job that goes on finds the same states again.
+ */
+final class FloatPath implements AutoCloseable {
+  private final ModelDirectory source;
+  private final Config model;
+  private final Ops ops;
+  private final BlockStage stage;
+  private TokenRows states;
+  private int at; // the block that is next
+
+  FloatPath(ModelDirectory source, Ops ops, BlockStage stage) {
+    this.source = source;
+    this.model = source.config();
+    this.ops = ops;
+    this.stage = stage;
+  }
+
+  BlockStage stage() {
+    return stage;
+  }
+
+  Block load(int layer) {
+    return model.family().blocks().load(ops.engine(), model, source, layer);
+  }
+
+  /** The inputs of a block; layers come in order. */
+  TokenRows states(int layer) {
+    if (states == null) {
+      try (var embedding = TokenEmbedding.load(ops.engine(), model, source)) {
+        states = stage.embed(embedding);
+      }
+    }
+    while (at < layer) {
+      try (var block = load(at);
+          var walk = new BlockWalk(stage, block, states)) {
+        pass(walk);
+      }
+    }
+    return states;
+  }
+
+  /** The block that is next runs. */
+  void pass(BlockWalk walk) {
+    walk.finish();
+    at++;
+  }
+
+  @Override
+  public void close() {
+    if (states != null) {
+      states.close();
+    }
+    stage.close();
+  }
+}
