@@ -80,11 +80,13 @@ struct Room {
   Room(WorkMemory& memory, int64_t stride) {
     block = memory.get<float>(floats(stride));
     errors = block + stride * stride;
-    codes = reinterpret_cast<uint8_t*>(errors + kForms * stride);
+    clipped = errors + kForms * stride;
+    codes = reinterpret_cast<uint8_t*>(clipped + stride);
   }
-  static int64_t floats(int64_t stride) { return stride * (stride + kForms + 1); }
+  static int64_t floats(int64_t stride) { return stride * (stride + kForms + 2); }
   float* block;    // [count][stride]
   float* errors;   // [kForms][stride]
+  float* clipped;  // [count]
   uint8_t* codes;  // [count]
 };
 
@@ -101,9 +103,10 @@ bool clip(const CalibrateKernels& kernels, const Rounding& rounding, const Room&
     for (int64_t v = 0; v < kForms; v++) {
       float* d = room.errors + v * stride;
       const float limit = limits[v] = most * (1 - static_cast<float>(first + v) / static_cast<float>(kSteps));
-      // Rounding clamps to the codes: what is beyond the limit need not be clipped before it.
-      const Extent clipped = {std::max(e.min, -limit), std::min(e.max, limit)};
-      if (!rounding.round(kernels, w, count, clipped, room.codes, d)) return false;
+      // Codes reach beyond the limit by up to half a step, so what they get is clipped first, as it will be in the end.
+      for (int64_t i = 0; i < count; i++) room.clipped[i] = std::clamp(w[i], -limit, limit);
+      const Extent range = {std::max(e.min, -limit), std::min(e.max, limit)};
+      if (!rounding.round(kernels, room.clipped, count, range, room.codes, d)) return false;
       for (int64_t i = 0; i < count; i++) d[i] -= w[i];
     }
     kernels.forms(room.block, room.errors, count, stride, found);

@@ -16,7 +16,7 @@ public enum Method {
   /** W4A8, Zhang et al. 2024. */
   QQQ("qqq", false),
   /** W8A8, Xiao et al. 2022. */
-  SMOOTHQUANT("smoothquant", false);
+  SMOOTHQUANT("smoothquant", true);
 
   private final String value;
   private final boolean available;

@@ -25,6 +25,7 @@ import org.nanomodel.checkpoint.ModuleScheme;
  * @param format the layout of the checkpoint
  * @param dynamic what differs for modules that a regular expression names
  * @param gptq what method gptq is told beyond that
+ * @param alpha how much of what makes activations large method smoothquant moves into weights, 0..1
  */
 public record QuantizeConfig(
     int bits,
@@ -35,7 +36,8 @@ public record QuantizeConfig(
     Method method,
     Format format,
     DynamicOverrides dynamic,
-    GptqConfig gptq) {
+    GptqConfig gptq,
+    double alpha) {
 
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
   private static final Set<Format> WITH_COLUMN_GROUPS =
@@ -48,6 +50,9 @@ public record QuantizeConfig(
               + method
               + " is not available in this version: use one of "
               + Method.available());
+    }
+    if (!(alpha >= 0 && alpha <= 1)) {
+      throw new NanoModelException("alpha " + alpha + ": expected 0 to 1");
     }
     checkScheme("", new ModuleScheme(bits, groupSize, sym, descAct), method, format, gptq);
   }
@@ -145,6 +150,9 @@ public record QuantizeConfig(
     if (method == Method.GPTQ) {
       gptq.toJson(json, descAct);
     }
+    if (method == Method.SMOOTHQUANT) {
+      json.put("alpha", alpha);
+    }
   }
 
   /** Collects values; {@link #build} checks them. */
@@ -158,6 +166,7 @@ public record QuantizeConfig(
     private Format format;
     private DynamicOverrides dynamic = DynamicOverrides.NONE;
     private GptqConfig gptq = GptqConfig.DEFAULT;
+    private double alpha = 0.5;
 
     private Builder() {}
 
@@ -191,7 +200,10 @@ public record QuantizeConfig(
       return this;
     }
 
-    /** Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights; {@code gemm} of awq. */
+    /**
+     * Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights; awq of 4
+     * bits: {@code gemm}; smoothquant of 8 bits and whole rows: {@code int-quantized}.
+     */
     public Builder format(Format format) {
       this.format = format;
       return this;
@@ -208,6 +220,12 @@ public record QuantizeConfig(
       return this;
     }
 
+    /** How much method smoothquant moves into weights; 0.5 as a rule. */
+    public Builder alpha(double alpha) {
+      this.alpha = alpha;
+      return this;
+    }
+
     /** The overrides as the JSON object that a checkpoint would hold. */
     public Builder dynamic(JsonNode object) {
       return dynamic(DynamicOverrides.parse(object, "dynamic"));
@@ -215,9 +233,12 @@ public record QuantizeConfig(
 
     public QuantizeConfig build() {
       Format usual = sym ? Format.GPTQ : Format.GPTQ_V2;
-      Format chosen = format != null ? format : method == Method.AWQ ? Format.GEMM : usual;
+      boolean w8 = bits == 8 && groupSize == -1 && sym;
+      usual = method == Method.AWQ && bits == 4 ? Format.GEMM : usual;
+      usual = method == Method.SMOOTHQUANT && w8 ? Format.INT_QUANTIZED : usual;
+      Format chosen = format != null ? format : usual;
       return new QuantizeConfig(
-          bits, groupSize, sym, descAct, lmHead, method, chosen, dynamic, gptq);
+          bits, groupSize, sym, descAct, lmHead, method, chosen, dynamic, gptq, alpha);
     }
   }
 }

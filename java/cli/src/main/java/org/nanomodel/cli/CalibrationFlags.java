@@ -9,6 +9,7 @@ import org.nanomodel.Method;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.data.DataOptions;
 import org.nanomodel.data.TextData;
+import org.nanomodel.quantize.ActivationScales;
 import org.nanomodel.quantize.Calibration;
 import org.nanomodel.quantize.CalibrationOptions;
 import org.nanomodel.tokenizer.Tokenizer;
@@ -23,7 +24,7 @@ final class CalibrationFlags {
       names = "--calibration",
       paramLabel = "DATA",
       description =
-          "What gptq runs the model on: a .txt, .jsonl or .safetensors file, or a bundled text"
+          "What gptq, awq and smoothquant run the model on: a .txt, .jsonl or .safetensors file, or a bundled text"
               + " (stories-calib).")
   private String calibration;
 
@@ -148,6 +149,21 @@ final class CalibrationFlags {
   private Boolean trueSequential;
 
   @Option(
+      names = "--alpha",
+      paramLabel = "A",
+      description =
+          "smoothquant: how much of what makes activations large goes into weights. Default: 0.5.")
+  private Double alpha;
+
+  @Option(
+      names = "--act-scales",
+      paramLabel = "FILE",
+      description =
+          "smoothquant: activation scales, a safetensors file; they take the place of"
+              + " --calibration.")
+  private Path actScales;
+
+  @Option(
       names = "--offload-to-disk",
       arity = "0..1",
       paramLabel = "DIR",
@@ -172,6 +188,15 @@ final class CalibrationFlags {
         dampAutoIncrement == null ? c.dampAutoIncrement() : dampAutoIncrement);
   }
 
+  double alpha() {
+    return alpha == null ? 0.5 : alpha;
+  }
+
+  /** The activation scales, if they are given. */
+  Optional<ActivationScales> activationScales() {
+    return Optional.ofNullable(actScales).map(ActivationScales::read);
+  }
+
   /** Where hidden states go; absent without the flag, empty for the job's own folder. */
   Optional<Optional<Path>> offload() {
     return Optional.ofNullable(offloadToDisk)
@@ -181,7 +206,7 @@ final class CalibrationFlags {
   /** The data, for methods that need it. */
   Optional<Calibration> open(Console console, Method method, ModelDirectory source) {
     noteUnused(console, method);
-    if (!method.isCalibrated()) {
+    if (!method.isCalibrated() || method == Method.SMOOTHQUANT && actScales != null) {
       return Optional.empty();
     }
     if (calibration == null) {
@@ -233,6 +258,8 @@ final class CalibrationFlags {
     flags.put("--damp-auto-increment", dampAutoIncrement);
     flags.put("--true-sequential", trueSequential);
     flags.put("--offload-to-disk", offloadToDisk);
+    flags.put("--alpha", alpha);
+    flags.put("--act-scales", actScales);
     if (method.isCalibrated()) {
       return;
     }

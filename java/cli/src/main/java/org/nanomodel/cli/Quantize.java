@@ -51,7 +51,8 @@ final class Quantize extends Verb {
       defaultValue = "rtn",
       description =
           "rtn: round to nearest, no data needed; gptq: errors are made up for by later weights, as"
-              + " calibration data tells. Default: ${DEFAULT-VALUE}.")
+              + " calibration data tells; awq: channels that matter to that data are scaled up before"
+              + " rounding; smoothquant: large activations are scaled down. Default: ${DEFAULT-VALUE}.")
   private String method;
 
   @Option(
@@ -84,7 +85,7 @@ final class Quantize extends Verb {
       paramLabel = "NAME",
       description =
           "gptq, gptq_v2, marlin, gemm, gemv, gemv_fast, qqq, compressed-tensors, int-quantized or"
-              + " mlx. Default: gptq; with --asym gptq_v2.")
+              + " mlx. Default: gptq; with --asym gptq_v2; awq, 4 bits: gemm.")
   private String format;
 
   @Option(
@@ -124,6 +125,7 @@ final class Quantize extends Verb {
               .calibration(calibration.open(console(), config.method(), source).orElse(null))
               .cancel(console().cancel())
               .listener(new Watcher());
+      calibration.activationScales().ifPresent(job::activationScales);
       calibration.offload().ifPresent(folder -> job.offloadToDisk(folder.orElse(null)));
       job.plan().warnings().forEach(warning -> console().note("warning: %s", warning));
       if (dryRun) {
@@ -145,7 +147,8 @@ final class Quantize extends Verb {
               .sym(sym && !asym)
               .descAct(calibration.descAct())
               .lmHead(lmHead)
-              .gptq(calibration.gptq());
+              .gptq(calibration.gptq())
+              .alpha(calibration.alpha());
       if (format != null) {
         builder.format(Format.of(format));
       }

@@ -23,7 +23,7 @@ import org.nanomodel.checkpoint.ModelDirectory;
 
 /**
  * All that a job's result depends on. {@link #identity} tells it by content: sizes and hashes of
- * the model's files (large ones by their header and 256 samples), the config, the calibration ids,
+ * the model's files (large ones by their header and 256 samples), the config, the calibration ids or activation scales,
  * this program's version, and the kernel tier, since wider units may round differently. {@link
  * #modified} holds the files' times, which guard a job under way but are no part of a finished
  * checkpoint.
@@ -37,6 +37,7 @@ record Fingerprint(ObjectNode identity, ObjectNode modified) {
       ModelDirectory source,
       QuantizeConfig config,
       Optional<Calibration> calibration,
+      Optional<ActivationScales> activations,
       String tier,
       long shardBytes) {
     var identity = JsonFile.object();
@@ -46,6 +47,7 @@ record Fingerprint(ObjectNode identity, ObjectNode modified) {
     identity.put("max_shard_bytes", shardBytes);
     identity.set("config", config.toJson());
     calibration.ifPresent(c -> identity.set("calibration", c.identity()));
+    activations.ifPresent(a -> identity.put("activation_scales", a.sha256()));
     var files = identity.putObject("model");
     var modified = JsonFile.object();
     for (Path file : filesOf(source)) {

@@ -8,6 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.nanomodel.CancelledException;
+import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.CheckpointWriter;
@@ -42,6 +43,7 @@ public final class QuantizeJob {
   private boolean offload;
   private Optional<Path> offloadFolder = Optional.empty();
   private Optional<Calibration> calibration = Optional.empty();
+  private Optional<ActivationScales> activations = Optional.empty();
   private Cancel cancel = new Cancel();
   private QuantizeListener listener = QuantizeListener.NONE;
 
@@ -91,6 +93,13 @@ public final class QuantizeJob {
     return this;
   }
 
+  /** What method smoothquant would else gather from calibration data, which it then leaves alone. */
+  public QuantizeJob activationScales(ActivationScales value) {
+    this.activations =
+        Optional.ofNullable(value).filter(s -> config.method() == Method.SMOOTHQUANT);
+    return this;
+  }
+
   /**
    * Keeps the hidden states of the calibration in a file, which the system writes out when memory
    * is short.
@@ -129,7 +138,11 @@ public final class QuantizeJob {
     began = System.nanoTime();
     plan();
     requireCalibration();
-    var fingerprint = Fingerprint.of(source, config, calibration, engine.tier(), maxShardBytes);
+    if (activations.isPresent()) {
+      calibration = Optional.empty();
+    }
+    var fingerprint = Fingerprint.of(
+            source, config, calibration, activations, engine.tier(), maxShardBytes);
     var finished = FinishedJob.find(output, source, fingerprint);
     if (finished.isPresent() && !restart) {
       JobDirectory.discardLeftover(output.beside(JOB_SUFFIX));
@@ -158,7 +171,7 @@ public final class QuantizeJob {
   }
 
   private void requireCalibration() {
-    if (config.method().isCalibrated() && calibration.isEmpty()) {
+    if (config.method().isCalibrated() && calibration.isEmpty() && activations.isEmpty()) {
       throw new NanoModelException(
           "method "
               + config.method()
@@ -196,6 +209,14 @@ public final class QuantizeJob {
               statesFolder(job));
       case AWQ ->
           new AwqLayers(source, plan, calibration.orElseThrow(), ops, statesFolder(job));
+      case SMOOTHQUANT ->
+          new SmoothLayers(
+              source,
+              activations.orElseGet(() ->
+                  ActivationScales.collect(
+                      source, calibration.orElseThrow(), ops, statesFolder(job))),
+              config.alpha(),
+              ops);
       default -> new RtnLayers(floats, ops);
     };
   }
