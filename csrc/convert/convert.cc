@@ -23,6 +23,11 @@ int64_t size_of(int32_t type) {
   }
 }
 
+/** From the first to the last byte of a float matrix. */
+int64_t matrix_bytes(int64_t rows, int64_t cols, int64_t stride) {
+  return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4;
+}
+
 void check_typed(const char* name, const void* address, int32_t type, int64_t count) {
   switch (size_of(type)) {
     case 8:
@@ -68,6 +73,12 @@ void embedding(Engine& engine, const nm_embedding_args& a) {
     check_matrix("table", static_cast<const uint16_t*>(a.table), a.rows, a.cols, a.table_stride);
   check_array("ids", a.ids, a.t);
   check_matrix("y", a.y, a.t, a.cols, a.y_stride);
+  if (a.residual != nullptr) {
+    check_matrix("residual", a.residual, a.t, a.cols, a.residual_stride);
+    if (a.residual != a.y || (a.t > 1 && a.residual_stride != a.y_stride))
+      check_no_overlap("residual", a.residual, matrix_bytes(a.t, a.cols, a.residual_stride), "y", a.y,
+                       matrix_bytes(a.t, a.cols, a.y_stride));
+  }
   check_array("cancel", a.cancel, 0);
   for (int64_t t = 0; t < a.t; t++)
     if (a.ids[t] < 0 || a.ids[t] >= a.rows)
@@ -75,9 +86,21 @@ void embedding(Engine& engine, const nm_embedding_args& a) {
            static_cast<long long>(a.rows - 1));
   const auto to_f32 = engine.kernels().convert->to_f32;
   const int64_t row_bytes = a.table_stride * size_of(a.type);
-  engine.parallel_for(a.t, kChunkElements / a.cols + 1, a.cancel, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; t++)
-      to_f32(a.type, static_cast<const uint8_t*>(a.table) + a.ids[t] * row_bytes, a.cols, a.y + t * a.y_stride);
+  if (a.residual != nullptr)
+    for (int w = 0; w < engine.threads(); w++) engine.work(w).get<float>(a.cols);
+  engine.parallel_for(a.t, kChunkElements / a.cols + 1, a.cancel, [&](int64_t begin, int64_t end, int worker) {
+    for (int64_t t = begin; t < end; t++) {
+      const void* row = static_cast<const uint8_t*>(a.table) + a.ids[t] * row_bytes;
+      float* y = a.y + t * a.y_stride;
+      if (a.residual == nullptr) {
+        to_f32(a.type, row, a.cols, y);
+        continue;
+      }
+      float* term = engine.work(worker).get<float>(a.cols);
+      to_f32(a.type, row, a.cols, term);
+      const float* residual = a.residual + t * a.residual_stride;
+      for (int64_t i = 0; i < a.cols; i++) y[i] = term[i] + residual[i];
+    }
   });
 }
 

@@ -69,12 +69,13 @@ typedef enum nm_device_kind { NM_DEVICE_CPU = 0, NM_DEVICE_CUDA = 1 } nm_device_
 
 typedef struct nm_cpu_info {
   uint32_t struct_size;
-  int32_t logical_cores; /* that this process may use */
+  int32_t logical_cores; /* that this process may use: affinity_cores, or less where a cgroup has a CPU quota */
   char brand[64];
   char features[192]; /* space-separated names, e.g. "avx2 fma f16c avx512f"; "-name" = the CPU has it, the OS is not
                          saving its registers */
   int32_t best_tier;  /* nm_tier */
   uint32_t tiers;     /* bit t set: tier t runs here and is compiled in */
+  int32_t affinity_cores; /* that the system lets this process run on */
 } nm_cpu_info;
 
 NM_API int32_t nm_cpu_query(nm_cpu_info *info);
@@ -217,7 +218,7 @@ NM_API int32_t nm_linear(nm_engine *engine, const nm_linear_args *args);
 
 /* ---------- embedding and rows ---------- */
 
-/* y[t,:] = table[ids[t],:] as float32. An id outside 0..rows-1 is NM_ERR_ARGUMENT. */
+/* y[t,:] = table[ids[t],:] as float32, plus residual[t,:]. An id outside 0..rows-1 is NM_ERR_ARGUMENT. */
 typedef struct nm_embedding_args {
   uint32_t struct_size;
   int32_t type; /* nm_type of the table: NM_F32, NM_F16, NM_BF16 */
@@ -225,8 +226,10 @@ typedef struct nm_embedding_args {
   const void *table; /* [rows,cols] */
   int64_t table_stride;
   const int32_t *ids; /* [T] */
-  float *y;           /* [T,cols] */
+  float *y;           /* [T,cols]; may be the residual */
   int64_t y_stride;
+  const float *residual; /* [T,cols] or NULL */
+  int64_t residual_stride;
   const int32_t *cancel;
 } nm_embedding_args;
 NM_API int32_t nm_embedding(nm_engine *engine, const nm_embedding_args *args);

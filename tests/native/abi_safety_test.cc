@@ -138,7 +138,8 @@ void Calls::fill_ops() {
   embedding_.table = memory<float>(kCols * kCols);
   embedding_.ids = memory<int32_t>(kRows);
   embedding_.y = matrix();
-  embedding_.table_stride = embedding_.y_stride = kCols;
+  embedding_.residual = matrix();
+  embedding_.table_stride = embedding_.y_stride = embedding_.residual_stride = kCols;
   for (nm_norm_args* norm : {&rms_, &layer_}) {
     norm->eps = 1e-6f;
     norm->rows = kRows;
@@ -309,18 +310,19 @@ std::vector<Entry> Calls::rows() {
   std::vector<Field> rms = norm(r), layer = norm(n);
   rms.push_back(OPTIONAL(r, weight));
   layer.insert(layer.end(), {OPTIONAL(n, weight), OPTIONAL(n, bias)});
-  return {OP(nm_convert, c, {COUNT(c, count), ENUM(c, from), ENUM(c, to), POINTER(c, x), POINTER(c, y), CANCEL(c)}),
-          OP(nm_embedding, e,
-             {COUNT(e, t), COUNT(e, rows), COUNT(e, cols), ENUM(e, type), POINTER(e, table), POINTER(e, ids),
-              POINTER(e, y), COUNT(e, table_stride), COUNT(e, y_stride), CANCEL(e)}),
-          OP(nm_rms_norm, r, rms),
-          OP(nm_layer_norm, n, layer),
-          OP(nm_rope, o,
-             {COUNT(o, t), COUNT(o, heads), COUNT(o, head_dim), COUNT(o, half), ENUM(o, interleaved), POINTER(o, x),
-              COUNT(o, x_stride), POINTER(o, cos), POINTER(o, sin), CANCEL(o)}),
-          OP(nm_activate, a,
-             {COUNT(a, rows), COUNT(a, cols), ENUM(a, kind), POINTER(a, x), OPTIONAL(a, up), POINTER(a, y),
-              COUNT(a, x_stride), COUNT(a, up_stride), COUNT(a, y_stride), CANCEL(a)})};
+  return {
+      OP(nm_convert, c, {COUNT(c, count), ENUM(c, from), ENUM(c, to), POINTER(c, x), POINTER(c, y), CANCEL(c)}),
+      OP(nm_embedding, e,
+         {COUNT(e, t), COUNT(e, rows), COUNT(e, cols), ENUM(e, type), POINTER(e, table), POINTER(e, ids), POINTER(e, y),
+          COUNT(e, table_stride), COUNT(e, y_stride), OPTIONAL(e, residual), COUNT(e, residual_stride), CANCEL(e)}),
+      OP(nm_rms_norm, r, rms),
+      OP(nm_layer_norm, n, layer),
+      OP(nm_rope, o,
+         {COUNT(o, t), COUNT(o, heads), COUNT(o, head_dim), COUNT(o, half), ENUM(o, interleaved), POINTER(o, x),
+          COUNT(o, x_stride), POINTER(o, cos), POINTER(o, sin), CANCEL(o)}),
+      OP(nm_activate, a,
+         {COUNT(a, rows), COUNT(a, cols), ENUM(a, kind), POINTER(a, x), OPTIONAL(a, up), POINTER(a, y),
+          COUNT(a, x_stride), COUNT(a, up_stride), COUNT(a, y_stride), CANCEL(a)})};
 }
 
 std::vector<Entry> Calls::attention() {

@@ -301,6 +301,26 @@ NM_TEST(embedding_copies_the_rows_asked_for) {
             }
             if (t < 5) NM_CHECK(y[t * (cols + 1) + cols] == 77);
           }
+          // The same once more on top of itself, and on top of another matrix.
+          Guarded<float> sum(5 * (cols + 3) + cols, edge);
+          for (float& v : sum) v = 78;
+          a.residual = y.data();
+          a.residual_stride = cols + 1;
+          a.y = sum.data();
+          a.y_stride = cols + 3;
+          NM_OK_CALL(nm_embedding(engine, &a));
+          a.y = y.data();
+          a.y_stride = cols + 1;
+          std::vector<float> once(y.begin(), y.end());
+          NM_OK_CALL(nm_embedding(engine, &a));
+          for (int64_t t = 0; t < 6; t++) {
+            for (int64_t i = 0; i < cols; i++) {
+              const float want = 2 * once[static_cast<size_t>(t * (cols + 1) + i)];
+              NM_CHECK(sum[t * (cols + 3) + i] == want);
+              NM_CHECK(y[t * (cols + 1) + i] == want);
+            }
+            for (int64_t i = cols; t < 5 && i < cols + 3; i++) NM_CHECK(sum[t * (cols + 3) + i] == 78);
+          }
         }
       });
     }
@@ -364,6 +384,8 @@ NM_TEST(wrong_arguments_are_named) {
       {"ids: got NULL", [](E& a) { a.ids = nullptr; }},
       {"y: got NULL", [](E& a) { a.y = nullptr; }},
       {"y_stride: got 3", [](E& a) { a.y_stride = 3; }},
+      {"residual_stride: got 0", [](E& a) { a.residual = a.y; }},
+      {"residual", [](E& a) { a.residual = a.y + 1, a.residual_stride = 4; }},
   };
   for (const EmbeddingRow& row : more) {
     E a = embed;

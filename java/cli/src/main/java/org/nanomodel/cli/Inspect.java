@@ -84,14 +84,16 @@ final class Inspect extends Verb {
     }
     ModuleScheme scheme = q.defaults();
     String group = scheme.groupSize() < 0 ? "whole rows" : "groups of " + scheme.groupSize();
-    boolean awq = q.method().equals("awq");
-    return "%s, %d bits, %s, %s%s"
+    boolean named = q.format().startsWith(q.method());
+    boolean floatZeros = q.method().equals("mlx");
+    return "%s, %d bits, %s, %s%s%s"
         .formatted(
-            awq ? "awq " + q.format() : q.format(),
+            named ? q.format() : q.method() + " " + q.format(),
             scheme.bits(),
             group,
-            scheme.sym() ? "symmetric" : "asymmetric",
-            scheme.descAct() ? ", desc_act" : "");
+            floatZeros ? "zeros as floats" : scheme.sym() ? "symmetric" : "asymmetric",
+            scheme.descAct() ? ", desc_act" : "",
+            q.dynamic().isEmpty() ? "" : ", with overrides for single modules");
   }
 
   private static void list(ModelDirectory directory, ArrayNode out) {

@@ -77,7 +77,9 @@ final class Quantize extends Verb {
   @Option(
       names = "--format",
       paramLabel = "NAME",
-      description = "gptq, gptq_v2 or gemm. Default: gptq; with --asym gptq_v2.")
+      description =
+          "gptq, gptq_v2, marlin, gemm, gemv, gemv_fast, qqq, compressed-tensors, int-quantized or"
+              + " mlx. Default: gptq; with --asym gptq_v2.")
   private String format;
 
   @Option(

@@ -78,7 +78,9 @@ class FailuresTest {
         .failed(2, "gptq", "rtn");
     Nanomodel.run("quantize", "-m", Nanomodel.model(), "-o", output, "--bits", "5").failed(2, "5");
     Nanomodel.run("convert", "-m", Nanomodel.model(), "-o", output, "--format", "marlin")
-        .failed(2, "marlin", "float32");
+        .failed(1, "is a float model", "marlin");
+    Nanomodel.run("convert", "-m", Nanomodel.model(), "-o", output, "--format", "int3")
+        .failed(2, "int3", "float32", "gptq_v2", "mlx");
   }
 
   @Test

@@ -343,6 +343,16 @@ class VerbsTest {
     JsonNode quantized = Nanomodel.run(generate).succeeded().json().get("output_ids");
     generate[2] = floats;
     assertThat(Nanomodel.run(generate).succeeded().json().get("output_ids")).isEqualTo(quantized);
+
+    String other = directory.resolve("ct").toString();
+    Nanomodel.run("convert", "-m", small, "--format", "compressed-tensors", "-o", other)
+        .succeeded();
+    assertThat(Nanomodel.run("inspect", "-m", other).out())
+        .contains("compressed-tensors pack-quantized, 4 bits, groups of 64, asymmetric");
+    generate[2] = other;
+    assertThat(Nanomodel.run(generate).succeeded().json().get("output_ids")).isEqualTo(quantized);
+    Nanomodel.run("convert", "-m", small, "--format", "marlin", "-o", floats + "2")
+        .failed(1, "module model.layers.0", "format marlin", "zero points");
   }
 
   @Test

@@ -106,6 +106,12 @@ public abstract sealed class Codec
     return pack(arena, ops, module, StoredWeight.of(weight), scheme, scaleType);
   }
 
+  /** Modules as the subject of a sentence: one by name, and how many more. */
+  public static String several(List<String> modules) {
+    String more = modules.size() == 1 ? "" : " and " + (modules.size() - 1) + " more";
+    return modules.getFirst() + more;
+  }
+
   /** The last part of the name of a tensor that every module of this layout has, and no other. */
   abstract String mark();
 

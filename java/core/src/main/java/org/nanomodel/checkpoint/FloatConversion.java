@@ -32,16 +32,6 @@ public final class FloatConversion {
   /** Elements that are converted at a time. */
   private static final long PIECE = 4L << 20;
 
-  /**
-   * What was done.
-   *
-   * @param from {@code gptq}, {@code gptq_v2} ..., or the dtype of a float model
-   * @param to {@code float32}, {@code float16} or {@code bfloat16}
-   * @param bytes of the tensors written
-   * @param lossless every value is the one that a reader of the source computes in float32
-   */
-  public record Result(String from, String to, long bytes, boolean lossless) {}
-
   private final ModelDirectory source;
   private final Ops ops;
   private final DataType to;
@@ -62,7 +52,7 @@ public final class FloatConversion {
    * Converts {@code source} into a new directory; something else there is refused unless {@code
    * overwrite}.
    */
-  public static Result convert(
+  public static ConversionResult convert(
       ModelDirectory source,
       Engine engine,
       DataType to,
@@ -81,7 +71,8 @@ public final class FloatConversion {
     return new FloatConversion(source, engine, to).write(target, maxShardBytes, cancelled);
   }
 
-  private Result write(OutputDirectory target, long maxShardBytes, BooleanSupplier cancelled) {
+  private ConversionResult write(
+      OutputDirectory target, long maxShardBytes, BooleanSupplier cancelled) {
     var entries = entries();
     target.requireSpace(entries.stream().mapToLong(entry -> entry.spec().byteSize()).sum());
     var config = source.configJson();
@@ -95,7 +86,7 @@ public final class FloatConversion {
           CheckpointWriter.write(
               staging, source, entries, config, Optional.empty(), maxShardBytes, cancelled);
       target.publish(staging);
-      return new Result(from(), torchName(to), bytes, lossless);
+      return new ConversionResult(from(), torchName(to), bytes, lossless, List.of());
     } finally {
       DurableFiles.deleteTree(staging);
     }
@@ -127,14 +118,16 @@ public final class FloatConversion {
   }
 
   private CheckpointWriter.Entry dequantized(String module, long n, long k) {
-    var spec = new TensorSpec(module + ".weight", DType.valueOf(to.name()), n, k);
+    boolean transposed = source.isTransposed(module);
+    long[] shape = transposed ? new long[] {k, n} : new long[] {n, k};
+    var spec = new TensorSpec(module + ".weight", DType.valueOf(to.name()), shape);
     return new CheckpointWriter.Entry(
         spec,
         out -> {
           try (var scratch = Arena.ofConfined()) {
             Tensor f32 = source.stored(scratch, module).floats(scratch, ops);
             source.releaseModule(module);
-            writeRounded(f32, out);
+            writeRounded(transposed ? f32.transposed(scratch) : f32, out);
           }
         });
   }

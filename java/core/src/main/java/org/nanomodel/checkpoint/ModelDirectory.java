@@ -14,6 +14,8 @@ import java.util.Optional;
 import org.nanomodel.BadModelException;
 import org.nanomodel.UnsupportedModelException;
 import org.nanomodel.model.Config;
+import org.nanomodel.model.ModelRegistry;
+import org.nanomodel.model.ModuleTree;
 import org.nanomodel.model.Weights;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.FloatWeight;
@@ -42,6 +44,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   private final Path path;
   private final ObjectNode configJson;
   private final Optional<QuantizationConfig> quantization;
+  private final Optional<ModuleTree> tree;
   private final StoredTensors stored;
   private final boolean ownsEngine;
   private Engine engine;
@@ -52,6 +55,8 @@ public final class ModelDirectory implements Weights, AutoCloseable {
     this.ownsEngine = engine == null;
     this.configJson = JsonFile.read(path.resolve("config.json"));
     this.quantization = QuantizationConfig.find(path, configJson);
+    this.tree =
+        ModelRegistry.find(configJson.path("model_type").asText()).map(family -> family.tree());
     this.stored = StoredTensors.open(path);
   }
 
@@ -168,6 +173,11 @@ public final class ModelDirectory implements Weights, AutoCloseable {
         .toList();
   }
 
+  /** Whether the float weight of a module is stored [K, N], as that of GPT-2's Conv1D. */
+  public boolean isTransposed(String module) {
+    return tree.filter(t -> t.isTransposed(module)).isPresent();
+  }
+
   /** N of a quantized module, by its headers. */
   public long rows(String module) {
     return header(module).n();
@@ -249,6 +259,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
         PACKABLE.contains(weight.type())
             ? StoredTensors.aligned(arena, weight)
             : toF32(arena, weight);
+    usable = isTransposed(module) ? usable.transposed(arena) : usable;
     return new FloatWeight(usable.type(), usable.rows(), usable.cols(), usable.segment());
   }
 

@@ -38,11 +38,6 @@ public record StoredWeight(QuantizedWeight codes, Tensor offsets, Tensor channel
     return new StoredWeight(codes, null, channelScales);
   }
 
-  /** Whether it is W = s * (q - z) of integers as stored. */
-  public boolean isCanonical() {
-    return offsets == null && channelScales == null;
-  }
-
   /**
    * The weight as a linear takes it: two levels of scales become int8 a row, float offsets become
    * floats.
@@ -52,11 +47,11 @@ public record StoredWeight(QuantizedWeight codes, Tensor offsets, Tensor channel
       Tensor f32 = floats(arena, ops);
       return new FloatWeight(DataType.F32, codes.n(), codes.k(), f32.segment());
     }
-    return canonical(arena);
+    return oneLevel(arena);
   }
 
-  /** The same without a second level. */
-  private QuantizedWeight canonical(Arena arena) {
+  /** Codes with one level of scales: int8 ones, where there are two. */
+  QuantizedWeight oneLevel(Arena arena) {
     return channelScales == null ? codes : int8(arena);
   }
 
@@ -69,7 +64,7 @@ public record StoredWeight(QuantizedWeight codes, Tensor offsets, Tensor channel
   Tensor floats(Arena arena, Arena scratch, Ops ops) {
     Tensor f32 = Tensor.allocate(arena, DataType.F32, codes.n(), codes.k());
     if (offsets == null) {
-      ops.dequantize(f32, canonical(scratch));
+      ops.dequantize(f32, oneLevel(scratch));
     } else {
       addOffsets(f32);
     }

@@ -37,6 +37,24 @@ public final class BlockRunner implements AutoCloseable {
    * @param lengths tokens of each text; their sum is T
    */
   public void run(Ops ops, Block block, Tensor x, int... lengths) {
+    begin(x, lengths);
+    scratch.begin(ops, batch);
+    block.forward(ops, scratch, x, batch, cache.layer(0));
+    end();
+  }
+
+  /**
+   * x = embedding(ids).
+   *
+   * @param ids I32 [T]
+   */
+  public void embed(Ops ops, TokenEmbedding embedding, Tensor x, Tensor ids, int... lengths) {
+    begin(x, lengths);
+    embedding.forward(ops, x, ids, batch.positions());
+    end();
+  }
+
+  private void begin(Tensor x, int... lengths) {
     if (Arrays.stream(lengths).asLongStream().sum() != x.rows()
         || lengths.length > sequences.length) {
       throw new IllegalArgumentException(
@@ -54,8 +72,9 @@ public final class BlockRunner implements AutoCloseable {
       s.reserve(lengths[i]);
       batch.add(s.blocks(), s.blockCount(), 0, lengths[i]);
     }
-    scratch.begin(ops, batch);
-    block.forward(ops, scratch, x, batch, cache.layer(0));
+  }
+
+  private void end() {
     for (Sequence s : sequences) {
       s.truncate(0);
     }

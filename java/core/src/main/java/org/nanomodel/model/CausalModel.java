@@ -5,7 +5,6 @@ import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.Consumer;
-import org.nanomodel.BadModelException;
 import org.nanomodel.events.StepEvent;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.Linear;
@@ -38,67 +37,39 @@ public final class CausalModel implements AutoCloseable {
   private final Config config;
   private final TokenEmbedding embedding;
   private final List<Block> blocks;
-  private final Tensor norm;
-  private final Linear head;
+  private final Head head;
   private final Scratch scratch;
   private final ReentrantLock step = new ReentrantLock();
   private final ReentrantReadWriteLock life = new ReentrantReadWriteLock();
   private boolean closed;
 
   private CausalModel(
-      Engine engine,
-      Config config,
-      TokenEmbedding embedding,
-      List<Block> blocks,
-      Tensor norm,
-      Linear head) {
+      Engine engine, Config config, TokenEmbedding embedding, List<Block> blocks, Head head) {
     this.engine = engine;
     this.config = config;
     this.embedding = embedding;
     this.blocks = List.copyOf(blocks);
-    this.norm = norm;
     this.head = head;
     this.scratch = new Scratch(config, Math.min(MAX_STEP_TOKENS, config.maxPositions()));
   }
 
   /** Loads all weights; the checkpoint may be closed afterwards. */
   public static CausalModel load(Engine engine, Config config, Weights weights) {
+    TokenEmbedding embedding = TokenEmbedding.load(engine, config, weights);
     var blocks = new ArrayList<Block>();
     try (var loader = new WeightLoader(engine, weights)) {
-      TokenEmbedding embedding = TokenEmbedding.load(engine, config, weights);
       for (int i = 0; i < config.layers(); i++) {
         blocks.add(config.family().blocks().load(engine, config, weights, i));
       }
-      Tensor norm = loader.vector(config.tree().norm() + ".weight", config.hiddenSize());
-      Linear head = head(loader, config, weights, embedding);
-      var model = new CausalModel(engine, config, embedding, blocks, norm, head);
+      Head head = Head.load(loader, config, weights, embedding);
+      var model = new CausalModel(engine, config, embedding, blocks, head);
       loader.keep();
       return model;
     } catch (RuntimeException | Error e) {
+      embedding.close();
       blocks.forEach(Block::close);
       throw e;
     }
-  }
-
-  /**
-   * A quantized head serves even where the config ties it to the embedding: there it is the better
-   * informed.
-   */
-  private static Linear head(
-      WeightLoader loader, Config config, Weights weights, TokenEmbedding embedding) {
-    String name = config.tree().head();
-    boolean quantized = weights.has(name + ".qweight");
-    if (config.tiedEmbeddings() && !quantized) {
-      return loader.tied(name, embedding.table());
-    }
-    if (!quantized && !weights.has(name + ".weight")) {
-      throw new BadModelException(
-          "tensor "
-              + name
-              + ".weight is missing from the checkpoint, and config.json does not say"
-              + " tie_word_embeddings");
-    }
-    return loader.linear(name, config.vocabSize(), config.hiddenSize(), false);
   }
 
   public Config config() {
@@ -111,9 +82,9 @@ public final class CausalModel implements AutoCloseable {
 
   /** All linears, the head last. */
   public List<Linear> linears() {
-    var all = new ArrayList<Linear>();
+    var all = new ArrayList<>(embedding.linears());
     blocks.forEach(b -> all.addAll(b.linears()));
-    all.add(head);
+    all.addAll(head.linears());
     return all;
   }
 
@@ -186,7 +157,7 @@ public final class CausalModel implements AutoCloseable {
         Tensor h = batch.gathered();
         ops.embedding(h, x, batch.rowNumbers()); // rows of x by number: a gather
         logits = batch.logits();
-        head(ops, h, logits);
+        head.forward(ops, logits, h);
       }
       batch.advance();
       return logits;
@@ -206,7 +177,7 @@ public final class CausalModel implements AutoCloseable {
       for (long from = 0; from < x.rows(); from += room.rows()) {
         long n = Math.min(room.rows(), x.rows() - from);
         Tensor logits = room.rows(0, n);
-        head(ops, x.rows(from, n), logits);
+        head.forward(ops, logits, x.rows(from, n));
         visitor.accept(position + (int) from, logits);
       }
       batch.advance();
@@ -220,7 +191,7 @@ public final class CausalModel implements AutoCloseable {
     StepEvent event = begin(batch);
     try {
       Tensor x = blocks(ops, batch, null);
-      ops.rmsNorm(x, x, norm, config.normEps());
+      head.norm(ops, x);
       states.accept(x);
       batch.advance();
     } finally {
@@ -230,7 +201,7 @@ public final class CausalModel implements AutoCloseable {
 
   private Tensor blocks(Ops ops, Batch batch, HiddenStates states) {
     Tensor x = scratch.x(batch.tokens());
-    embedding.forward(ops, x, batch.ids());
+    embedding.forward(ops, x, batch.ids(), batch.descriptor().positions());
     scratch.begin(ops, batch.descriptor());
     KvCache cache = batch.cache();
     for (int i = 0; i < blocks.size(); i++) {
@@ -243,12 +214,6 @@ public final class CausalModel implements AutoCloseable {
       states.accept(blocks.size(), x);
     }
     return x;
-  }
-
-  /** h is normed in place. */
-  private void head(Ops ops, Tensor h, Tensor logits) {
-    ops.rmsNorm(h, h, norm, config.normEps());
-    ops.linear(logits, h, head);
   }
 
   private StepEvent begin(Batch batch) {

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
 import org.nanomodel.BadModelException;
 import org.nanomodel.ops.Activation;
@@ -17,6 +18,7 @@ import org.nanomodel.tensor.DataType;
  * @param modelType {@code llama}, a key of {@link ModelRegistry}
  * @param architecture {@code LlamaForCausalLM}
  * @param hiddenSize dim, the width of the hidden states
+ * @param embeddingSize the width of the embeddings; OPT projects narrower ones
  * @param ffnSize the inner width of the MLP
  * @param layers number of blocks
  * @param heads query heads H
@@ -24,11 +26,13 @@ import org.nanomodel.tensor.DataType;
  * @param headDim D
  * @param vocabSize V
  * @param maxPositions the context that the model was made for
- * @param normEps of RMS norms
+ * @param normEps of the norms
+ * @param preNorm whether a block norms what it reads, rather than what it wrote
+ * @param finalNorm whether a norm follows the last block
  * @param activation of the MLP
  * @param biases which linears have one
  * @param tiedEmbeddings whether the embedding serves as head
- * @param layer per block: window and rotary settings
+ * @param layer per block: window, scale and rotary settings
  * @param dtype of the weights, as the config says
  * @param eosIds tokens that end a text: of generation_config.json, else of config.json
  * @param bosId the token that begins a text, if any
@@ -38,6 +42,7 @@ public record Config(
     String modelType,
     String architecture,
     int hiddenSize,
+    int embeddingSize,
     int ffnSize,
     int layers,
     int heads,
@@ -46,6 +51,8 @@ public record Config(
     int vocabSize,
     int maxPositions,
     float normEps,
+    boolean preNorm,
+    boolean finalNorm,
     Activation activation,
     Biases biases,
     boolean tiedEmbeddings,
@@ -64,9 +71,10 @@ public record Config(
    * What may differ from block to block.
    *
    * @param window a token sees the last so many positions, its own included; 0 = all
-   * @param rope rotary settings
+   * @param attentionScale of the products of queries and keys
+   * @param rope rotary settings; empty where positions are embedded
    */
-  public record Layer(int window, RopeConfig rope) {}
+  public record Layer(int window, float attentionScale, Optional<RopeConfig> rope) {}
 
   /** Reads config.json and, if it is there, generation_config.json of a model's folder. */
   public static Config load(Path directory) {

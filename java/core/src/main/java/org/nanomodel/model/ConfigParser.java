@@ -3,7 +3,9 @@ package org.nanomodel.model;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
 import org.nanomodel.UnsupportedModelException;
 import org.nanomodel.ops.Activation;
 import org.nanomodel.tensor.DataType;
@@ -21,13 +23,17 @@ final class ConfigParser {
   private static final int MAX_VOCAB = 1 << 24;
   private static final int MAX_POSITIONS = 1 << 30;
 
-  private final JsonFields c;
+  private final JsonFields raw;
   private final JsonFields generation;
+  private final Family family;
+  private final JsonFields c;
 
   ConfigParser(String file, byte[] config, byte[] generation) {
-    this.c = JsonFields.parse(file, config);
+    this.raw = JsonFields.parse(file, config);
     this.generation =
         generation == null ? null : JsonFields.parse(generationName(file), generation);
+    this.family = family(raw);
+    this.c = raw.calling(family.keys());
   }
 
   private static String generationName(String file) {
@@ -37,25 +43,30 @@ final class ConfigParser {
   }
 
   Config parse() {
-    Family family = family();
     int hidden = c.integer("hidden_size", 1, MAX_DIM);
     int heads = c.integer("num_attention_heads", 1, MAX_HEADS);
-    int kvHeads = c.integer("num_key_value_heads", 1, heads, silentKvHeads(family, heads));
+    int kvHeads = c.integer("num_key_value_heads", 1, heads, silentKvHeads(heads));
     if (heads % kvHeads != 0) {
       throw c.bad(
           "num_key_value_heads",
           Integer.toString(kvHeads),
           "a divisor of num_attention_heads = " + heads);
     }
-    int headDim = headDim(family, hidden, heads);
+    int headDim = headDim(hidden, heads);
     int layers = c.integer("num_hidden_layers", 1, MAX_LAYERS);
     int vocab = c.integer("vocab_size", 1, MAX_VOCAB);
     int positions = c.integer("max_position_embeddings", 1, MAX_POSITIONS);
+    boolean preNorm = c.bool("do_layer_norm_before", true);
+    if (!c.bool("layer_norm_elementwise_affine", true)) {
+      throw new UnsupportedModelException(
+          c.file() + ": layer_norm_elementwise_affine false is not supported; supported: true");
+    }
     return new Config(
         family.modelType(),
         family.architecture(),
         hidden,
-        c.integer("intermediate_size", 1, MAX_FFN),
+        c.integer("word_embed_proj_dim", 1, MAX_DIM, hidden),
+        ffnSize(hidden),
         layers,
         heads,
         kvHeads,
@@ -63,17 +74,19 @@ final class ConfigParser {
         vocab,
         positions,
         normEps(),
+        preNorm,
+        preNorm && !c.bool("_remove_final_layer_norm", false),
         activation(),
-        biases(family),
-        c.bool("tie_word_embeddings", false),
-        layers(family, layers, headDim, positions),
+        biases(),
+        c.bool("tie_word_embeddings", family.defaults().tied()),
+        layers(layers, headDim, positions),
         dtype(),
         endIds(vocab),
         first(c.ids("bos_token_id", vocab)),
         padId(vocab));
   }
 
-  private Family family() {
+  private static Family family(JsonFields c) {
     String type =
         c.string("model_type")
             .orElseThrow(
@@ -108,16 +121,16 @@ final class ConfigParser {
   /**
    * null means as many as query heads; a missing key, what the family's configuration class says.
    */
-  private int silentKvHeads(Family family, int heads) {
+  private int silentKvHeads(int heads) {
     return c.node().has("num_key_value_heads") ? heads : family.defaultKvHeads(heads);
   }
 
-  private int headDim(Family family, int hidden, int heads) {
+  private int headDim(int hidden, int heads) {
     if (c.has("head_dim")) {
       return c.integer("head_dim", 1, MAX_HEAD_DIM);
     }
-    if (family.defaultHeadDim() != 0) {
-      return family.defaultHeadDim();
+    if (family.defaults().headDim() != 0) {
+      return family.defaults().headDim();
     }
     if (hidden % heads != 0) {
       throw c.bad(
@@ -128,8 +141,15 @@ final class ConfigParser {
     return hidden / heads;
   }
 
+  private int ffnSize(int hidden) {
+    int factor = family.defaults().ffnFactor();
+    return factor == 0
+        ? c.integer("intermediate_size", 1, MAX_FFN)
+        : c.integer("intermediate_size", 1, MAX_FFN, factor * hidden);
+  }
+
   private float normEps() {
-    double eps = c.positive("rms_norm_eps", 1e-6);
+    double eps = c.positive("rms_norm_eps", family.defaults().normEps());
     if (!((float) eps > 0) || eps > 1) {
       throw c.bad("rms_norm_eps", Double.toString(eps), "above 0, at most 1");
     }
@@ -137,7 +157,7 @@ final class ConfigParser {
   }
 
   private Activation activation() {
-    String name = c.string("hidden_act").orElse("silu");
+    String name = c.string("hidden_act").orElse(family.defaults().activation());
     return switch (name) {
       case "silu", "swish" -> Activation.SILU;
       case "gelu" -> Activation.GELU;
@@ -152,12 +172,16 @@ final class ConfigParser {
     };
   }
 
-  private Config.Biases biases(Family family) {
+  private Config.Biases biases() {
     return switch (family.biasRule()) {
       case NONE -> new Config.Biases(false, false, false);
       case QKV -> new Config.Biases(true, false, false);
       case ATTENTION -> attentionBias(false);
       case ATTENTION_AND_MLP -> attentionBias(c.bool("mlp_bias", false));
+      case ALL -> {
+        boolean all = c.bool("enable_bias", true);
+        yield new Config.Biases(all, all, all);
+      }
     };
   }
 
@@ -166,14 +190,19 @@ final class ConfigParser {
     return new Config.Biases(attention, attention, mlp);
   }
 
-  private List<Config.Layer> layers(Family family, int layers, int headDim, int positions) {
+  private List<Config.Layer> layers(int layers, int headDim, int positions) {
+    if (family.tree().positions().isPresent()) {
+      return IntStream.range(0, layers)
+          .mapToObj(i -> new Config.Layer(0, scale(i, headDim), Optional.empty()))
+          .toList();
+    }
     var rope = new RopeParser(c, headDim, positions);
     RopeConfig full = rope.parse("full_attention");
     RopeConfig sliding = rope.parse("sliding_attention");
-    int[] windows = windows(family, layers);
+    int[] windows = windows(layers);
     var out = new ArrayList<Config.Layer>();
-    for (int window : windows) {
-      RopeConfig r = window > 0 ? sliding : full;
+    for (int i = 0; i < layers; i++) {
+      RopeConfig r = windows[i] > 0 ? sliding : full;
       if (r.rotaryDim() != headDim) {
         // transformers itself ignores or trips over it in these families
         throw new UnsupportedModelException(
@@ -182,12 +211,18 @@ final class ConfigParser {
                 + family.modelType()
                 + "; supported: 1");
       }
-      out.add(new Config.Layer(window, r));
+      out.add(new Config.Layer(windows[i], scale(i, headDim), Optional.of(r)));
     }
     return List.copyOf(out);
   }
 
-  private int[] windows(Family family, int layers) {
+  /** GPT-2's variants: none, or less in deeper layers. */
+  private float scale(int layer, int headDim) {
+    double scale = c.bool("scale_attn_weights", true) ? 1 / Math.sqrt(headDim) : 1;
+    return (float) (c.bool("scale_attn_by_inverse_layer_idx", false) ? scale / (layer + 1) : scale);
+  }
+
+  private int[] windows(int layers) {
     var windows = new int[layers];
     boolean off =
         family.windowRule() == Family.WindowRule.NONE

@@ -11,14 +11,17 @@ import com.fasterxml.jackson.databind.json.JsonMapper;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.nanomodel.BadModelException;
 
 /**
  * The fields of a JSON object from a stranger, read by type and range; an error names the file and
  * the field.
+ *
+ * @param keys what the object calls a field that is asked for by another name
  */
-record JsonFields(String file, String prefix, JsonNode node) {
+record JsonFields(String file, String prefix, JsonNode node, Map<String, String> keys) {
   private static final int MAX_DEPTH = 64;
 
   private static final JsonMapper MAPPER =
@@ -46,7 +49,7 @@ record JsonFields(String file, String prefix, JsonNode node) {
       if (!node.isObject()) {
         throw new BadModelException(file + ": expected a JSON object, got " + kind(node));
       }
-      return new JsonFields(file, "", node);
+      return new JsonFields(file, "", node, Map.of());
     } catch (JsonProcessingException e) {
       String why = String.valueOf(e.getOriginalMessage()).lines().findFirst().orElse("");
       String at = e.getLocation() == null ? "" : " line " + e.getLocation().getLineNr();
@@ -57,13 +60,27 @@ record JsonFields(String file, String prefix, JsonNode node) {
     }
   }
 
+  /** The same object, some of whose fields have other names. */
+  JsonFields calling(Map<String, String> names) {
+    return new JsonFields(file, prefix, node, names);
+  }
+
+  private String key(String name) {
+    return keys.getOrDefault(name, name);
+  }
+
+  /** The value of a field, null where there is none. */
+  JsonNode get(String name) {
+    return node.get(key(name));
+  }
+
   boolean has(String name) {
-    return node.hasNonNull(name);
+    return node.hasNonNull(key(name));
   }
 
   /** The object under a name; null and {} count as absent, as in Python's {@code or}. */
   Optional<JsonFields> object(String name) {
-    JsonNode v = node.get(name);
+    JsonNode v = get(name);
     if (v == null || v.isNull()) {
       return Optional.empty();
     }
@@ -72,11 +89,11 @@ record JsonFields(String file, String prefix, JsonNode node) {
     }
     return v.isEmpty()
         ? Optional.empty()
-        : Optional.of(new JsonFields(file, prefix + name + ".", v));
+        : Optional.of(new JsonFields(file, prefix + name + ".", v, Map.of()));
   }
 
   int integer(String name, int min, int max) {
-    JsonNode v = node.get(name);
+    JsonNode v = get(name);
     if (v == null
         || !v.isIntegralNumber()
         || !v.canConvertToInt()
@@ -93,7 +110,7 @@ record JsonFields(String file, String prefix, JsonNode node) {
 
   /** A finite number above 0. */
   double positive(String name) {
-    JsonNode v = node.get(name);
+    JsonNode v = get(name);
     if (v == null
         || !v.isNumber()
         || !(v.doubleValue() > 0)
@@ -108,7 +125,7 @@ record JsonFields(String file, String prefix, JsonNode node) {
   }
 
   boolean bool(String name, boolean otherwise) {
-    JsonNode v = node.get(name);
+    JsonNode v = get(name);
     if (v == null || v.isNull()) {
       return otherwise;
     }
@@ -119,7 +136,7 @@ record JsonFields(String file, String prefix, JsonNode node) {
   }
 
   Optional<String> string(String name) {
-    JsonNode v = node.get(name);
+    JsonNode v = get(name);
     if (v == null || v.isNull()) {
       return Optional.empty();
     }
@@ -144,7 +161,7 @@ record JsonFields(String file, String prefix, JsonNode node) {
 
   /** Ids given as one number or a list of them. */
   List<Integer> ids(String name, int limit) {
-    JsonNode v = node.get(name);
+    JsonNode v = get(name);
     if (v == null || v.isNull()) {
       return List.of();
     }
@@ -162,7 +179,7 @@ record JsonFields(String file, String prefix, JsonNode node) {
   }
 
   private JsonNode array(String name) {
-    JsonNode v = node.get(name);
+    JsonNode v = get(name);
     if (!v.isArray()) {
       throw bad(name, v, "a list");
     }
@@ -175,7 +192,7 @@ record JsonFields(String file, String prefix, JsonNode node) {
 
   BadModelException bad(String name, String got, String expected) {
     return new BadModelException(
-        file + ": " + prefix + name + " is " + cut(got) + ", expected " + expected);
+        file + ": " + prefix + key(name) + " is " + cut(got) + ", expected " + expected);
   }
 
   private static String kind(JsonNode node) {

@@ -57,7 +57,7 @@ final class LlamaBlock implements Block {
   @Override
   public void forward(Ops ops, Scratch scratch, Tensor x, BatchDescriptor batch, KvLayer kv) {
     Scratch.Views s = scratch.views(batch.tokens());
-    float scale = (float) (1 / Math.sqrt(c.headDim()));
+    Config.Layer own = c.layer().get(layer);
 
     ops.rmsNorm(s.h(), x, attnNorm, c.normEps());
     qkv.forward(ops, s.qkv(), s.q(), s.k(), s.v(), s.h());
@@ -67,7 +67,7 @@ final class LlamaBlock implements Block {
     }
     ops.rope(s.qk(), c.heads() + c.kvHeads(), scratch.rope(layer));
     ops.kvAppend(kv, s.k(), s.v(), batch);
-    ops.attention(s.att(), s.q(), kv, batch, c.heads(), scale, c.layer().get(layer).window());
+    ops.attention(s.att(), s.q(), kv, batch, c.heads(), own.attentionScale(), own.window());
     ops.linearAdd(x, s.att(), wo);
 
     ops.rmsNorm(s.h(), x, mlpNorm, c.normEps());

@@ -1,6 +1,7 @@
 package org.nanomodel.model;
 
 import java.util.List;
+import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
@@ -8,6 +9,10 @@ import java.util.stream.Stream;
  * fuses, and what the quantizer quantizes, in which order, with which inputs in common.
  *
  * @param embedding the token embedding
+ * @param positions the position embedding, where positions are learned
+ * @param projectIn from embeddings that are narrower than the model; null where none can be
+ * @param projectOut back to them
+ * @param transposed whether the float weights of the blocks' linears are stored [K, N]
  * @param blocks the list of blocks; block i is {@code blocks.i}
  * @param norm the norm after the last block
  * @param head the output projection; the embedding's weight serves where they are tied
@@ -16,6 +21,10 @@ import java.util.stream.Stream;
  */
 public record ModuleTree(
     String embedding,
+    Optional<Positions> positions,
+    String projectIn,
+    String projectOut,
+    boolean transposed,
     String blocks,
     String norm,
     String head,
@@ -23,10 +32,18 @@ public record ModuleTree(
     List<String> norms) {
 
   /**
+   * A learned embedding of positions.
+   *
+   * @param offset the row of position 0
+   */
+  public record Positions(String module, int offset) {}
+
+  /**
    * Linears that share an input.
    *
    * @param source the module of the block whose output (for a linear: after what lies between) is
-   *     their input: where the scales of AWQ and SmoothQuant are folded
+   *     their input: where the scales of AWQ and SmoothQuant are folded, into the last rows of a
+   *     linear; null where a nonlinearity between forbids it
    * @param modules their names within the block
    */
   public record Group(String source, List<String> modules) {
@@ -46,7 +63,12 @@ public record ModuleTree(
 
   /** Whether a norm feeds the group, rather than a linear. */
   public boolean fedByNorm(Group group) {
-    return norms.contains(group.source());
+    return group.source() != null && norms.contains(group.source());
+  }
+
+  /** Whether the float weight of a linear is stored [K, N], as GPT-2's Conv1D does. */
+  public boolean isTransposed(String module) {
+    return transposed && module.startsWith(blocks + ".");
   }
 
   /** {@code model.layers.3}. */

@@ -65,11 +65,14 @@ public final class Scratch {
     views = new Views[maxTokens + 1];
     tableOfLayer = new RopeTable[config.layers()];
     for (int i = 0; i < tableOfLayer.length; i++) {
-      tableOfLayer[i] =
-          tables.computeIfAbsent(
-              config.layer().get(i).rope(),
-              r -> new RopeTable(arena, r.invFreq(), r.attentionFactor(), false, maxTokens));
+      tableOfLayer[i] = config.layer().get(i).rope().map(this::table).orElse(null);
     }
+  }
+
+  private RopeTable table(RopeConfig rope) {
+    return tables.computeIfAbsent(
+        rope,
+        r -> new RopeTable(Arena.ofAuto(), r.invFreq(), r.attentionFactor(), false, maxTokens));
   }
 
   public int maxTokens() {
@@ -88,6 +91,7 @@ public final class Scratch {
     return views(tokens).x();
   }
 
+  /** Null where positions are embedded. */
   RopeTable rope(int layer) {
     return tableOfLayer[layer];
   }

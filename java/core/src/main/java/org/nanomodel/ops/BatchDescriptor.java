@@ -16,7 +16,8 @@ public final class BatchDescriptor {
   private static final int FIRST_STRIDE = 128;
 
   private final MemorySegment struct;
-  private final MemorySegment positions;
+  private final Tensor positions;
+  private final Tensor[] positionViews;
   private final MemorySegment sequence;
   private final int maxTokens;
   private final int maxSequences;
@@ -45,11 +46,12 @@ public final class BatchDescriptor {
     this.maxTokens = maxTokens;
     this.maxSequences = maxSequences;
     this.maxBlocks = maxBlocks;
-    positions = Tensor.allocate(arena, DataType.I32, maxTokens).segment();
+    positions = Tensor.allocate(arena, DataType.I32, maxTokens);
+    positionViews = new Tensor[maxTokens + 1];
     sequence = Tensor.allocate(arena, DataType.I32, maxTokens).segment();
     struct = nm_batch.allocate(arena);
     nm_batch.struct_size(struct, (int) struct.byteSize());
-    nm_batch.positions(struct, positions);
+    nm_batch.positions(struct, positions.segment());
     nm_batch.sequence(struct, sequence);
     setTable(arena, Math.min(maxBlocks, FIRST_STRIDE));
   }
@@ -104,11 +106,19 @@ public final class BatchDescriptor {
     MemorySegment.copy(
         blocks, 0, blockTable, ValueLayout.JAVA_INT, 4L * sequences * stride, blockCount);
     for (int i = 0; i < n; i++) {
-      positions.setAtIndex(ValueLayout.JAVA_INT, tokens + i, first + i);
+      positions.segment().setAtIndex(ValueLayout.JAVA_INT, tokens + i, first + i);
       sequence.setAtIndex(ValueLayout.JAVA_INT, tokens + i, sequences);
     }
     tokens += n;
     return sequences++;
+  }
+
+  /** The position of each token of the step in its sequence: I32 [T]. */
+  public Tensor positions() {
+    if (positionViews[tokens] == null) {
+      positionViews[tokens] = positions.rows(0, tokens);
+    }
+    return positionViews[tokens];
   }
 
   /** T. */

@@ -28,8 +28,8 @@ public class ForwardingOps implements Ops {
   }
 
   @Override
-  public void embedding(Tensor y, Tensor table, Tensor ids) {
-    to.embedding(y, table, ids);
+  public void embedding(Tensor y, Tensor table, Tensor ids, Tensor residual) {
+    to.embedding(y, table, ids, residual);
   }
 
   @Override

@@ -149,9 +149,12 @@ final class NativeOps implements Ops {
   }
 
   @Override
-  public void embedding(Tensor y, Tensor table, Tensor ids) {
+  public void embedding(Tensor y, Tensor table, Tensor ids, Tensor residual) {
     Checks.vector("embedding", "ids", ids, DataType.I32, y.rows());
     f32Matrix("embedding", "y", y, ids.rows(), table.cols());
+    if (residual != null) {
+      f32Matrix("embedding", "residual", residual, y.rows(), y.cols());
+    }
     MemorySegment h = engine.acquire();
     try {
       MemorySegment a = embedding;
@@ -164,9 +167,11 @@ final class NativeOps implements Ops {
       nm_embedding_args.ids(a, read("ids", ids));
       nm_embedding_args.y(a, written("y", y));
       nm_embedding_args.y_stride(a, y.rowStride());
+      nm_embedding_args.residual(a, orNull(residual));
+      nm_embedding_args.residual_stride(a, residual == null ? 0 : residual.rowStride());
       Native.check(nm_embedding(h, a));
     } finally {
-      done(y, table, ids, null);
+      done(y, table, ids, residual);
     }
   }
 

@@ -34,8 +34,22 @@ public interface Ops {
     linear(y, x, w, y);
   }
 
-  /** y[t] = table[ids[t]] as F32; ids: I32 [T]; table: F32, F16 or BF16 [V, dim]. */
-  void embedding(Tensor y, Tensor table, Tensor ids);
+  /**
+   * y[t] = table[ids[t]] + residual[t]; ids: I32 [T]; table: F32, F16 or BF16 [V, dim].
+   *
+   * @param residual F32 [T, dim], may be y, or null
+   */
+  void embedding(Tensor y, Tensor table, Tensor ids, Tensor residual);
+
+  /** y[t] = table[ids[t]] as F32. */
+  default void embedding(Tensor y, Tensor table, Tensor ids) {
+    embedding(y, table, ids, null);
+  }
+
+  /** y[t] += table[ids[t]]. */
+  default void embeddingAdd(Tensor y, Tensor table, Tensor ids) {
+    embedding(y, table, ids, y);
+  }
 
   /** y = x / sqrt(mean(x^2) + eps) * weight, row by row; y may be x. */
   default void rmsNorm(Tensor y, Tensor x, Tensor weight, float eps) {

@@ -55,7 +55,8 @@ final class BlockStage implements AutoCloseable {
     TokenRows states = allocate(config.hiddenSize());
     try (var call = Arena.ofConfined()) {
       for (var chunk : chunks()) {
-        embedding.forward(ops, states.of(chunk), Tensor.ofInts(call, chunk.ids()));
+        Tensor ids = Tensor.ofInts(call, chunk.ids());
+        runner.embed(ops, embedding, states.of(chunk), ids, chunk.lengths());
       }
       return states;
     } catch (RuntimeException | Error e) {

@@ -149,8 +149,9 @@ public record QuantizePlan(
     }
 
     private Module module(String name, TensorInfo weight, ModuleScheme scheme) {
-      long n = weight.dim(0);
-      long k = weight.dim(1);
+      boolean transposed = source.isTransposed(name);
+      long n = weight.dim(transposed ? 1 : 0);
+      long k = weight.dim(transposed ? 0 : 1);
       codec
           .refusal(n, k, scheme)
           .ifPresent(why -> {
@@ -191,13 +192,13 @@ public record QuantizePlan(
           .dynamic()
           .unmatched(linears())
           .forEach(key -> warnings.add("dynamic key \"" + key + "\" decides about no module"));
-      Map<String, List<Module>> cautions = new LinkedHashMap<>();
+      Map<String, List<String>> cautions = new LinkedHashMap<>();
       for (Module m : modules) {
         for (String caution : codec.cautions(m.n(), m.k(), m.scheme())) {
-          cautions.computeIfAbsent(caution, c -> new ArrayList<>()).add(m);
+          cautions.computeIfAbsent(caution, c -> new ArrayList<>()).add(m.name());
         }
       }
-      cautions.forEach((what, of) -> warnings.add(several(of) + " " + what));
+      cautions.forEach((what, of) -> warnings.add(Codec.several(of) + " " + what));
       for (Layer layer : fusedDifferently(modules)) {
         warnings.add(
             "layer "
@@ -206,11 +207,6 @@ public record QuantizePlan(
                 + " them, refuses that");
       }
       return List.copyOf(warnings);
-    }
-
-    private static String several(List<Module> modules) {
-      String more = modules.size() == 1 ? "" : " and " + (modules.size() - 1) + " more";
-      return modules.getFirst().name() + more;
     }
 
     private List<String> linears() {

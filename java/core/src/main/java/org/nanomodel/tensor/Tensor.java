@@ -16,6 +16,10 @@ public final class Tensor {
   /** What wide loads like best; kernels do not depend on it. */
   public static final long ALIGNMENT = 64;
 
+  private static final long TILE = 64;
+  private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT_UNALIGNED;
+  private static final ValueLayout.OfShort SHORT = ValueLayout.JAVA_SHORT_UNALIGNED;
+
   private final DataType type;
   private final long[] shape;
   private final long rowStride;
@@ -165,6 +169,28 @@ public final class Tensor {
       throw new IllegalArgumentException("cannot reshape " + this + " to " + Arrays.toString(to));
     }
     return new Tensor(type, to.clone(), denseStride(to), data);
+  }
+
+  /** A dense copy of this matrix with rows and columns exchanged. */
+  public Tensor transposed(Arena arena) {
+    Tensor out = allocate(arena, type, cols(), rows());
+    int bytes = type.bytes();
+    for (long from = 0; from < rows(); from += TILE) { // tiles that stay in the cache
+      for (long c = 0; c < cols(); c++) {
+        for (long r = from; r < Math.min(from + TILE, rows()); r++) {
+          long at = bytes * (r * rowStride + c);
+          long to = bytes * (c * out.rowStride + r);
+          if (bytes == 4) {
+            out.data.set(INT, to, data.get(INT, at));
+          } else if (bytes == 2) {
+            out.data.set(SHORT, to, data.get(SHORT, at));
+          } else {
+            MemorySegment.copy(data, at, out.data, to, bytes);
+          }
+        }
+      }
+    }
+    return out;
   }
 
   private Tensor view(long[] s, long offset, long n, long cols) {

@@ -13,7 +13,9 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Assumptions;
 import org.nanomodel.SharedData;
 import org.nanomodel.ops.Engine;
+import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.safetensors.SafetensorsFile;
+import org.nanomodel.safetensors.TensorInfo;
 
 /**
  * golden/reference/layouts.py: decoders in numpy, written from the rules of the formats and
@@ -66,6 +68,47 @@ public final class ReferenceDecoders {
               expected.segment(module + ".weight"));
         }
       }
+    }
+  }
+
+  /** Two checkpoints hold the same modules: codes, zeros, scales and groups; the rest is equal. */
+  public static void assertSame(Engine engine, ModelDirectory expected, ModelDirectory got) {
+    assertThat(got.quantizedModules())
+        .containsExactlyInAnyOrderElementsOf(expected.quantizedModules());
+    for (String module : expected.quantizedModules()) {
+      try (var arena = Arena.ofConfined()) {
+        StoredWeight a = expected.stored(arena, module);
+        StoredWeight b = got.stored(arena, module);
+        if (a.channelScales() == null || b.channelScales() == null) {
+          assertSame(module, a.oneLevel(arena), b.oneLevel(arena));
+        } else {
+          assertSame(module, a.codes(), b.codes());
+          assertThat(b.channelScales().segment().mismatch(a.channelScales().segment()))
+              .isEqualTo(-1);
+        }
+        if (a.offsets() != null) {
+          assertThat(b.offsets().segment().mismatch(a.offsets().segment())).isEqualTo(-1);
+        }
+      }
+    }
+    for (TensorInfo tensor : expected.tensors()) {
+      String module = tensor.name().replaceFirst("\\.[^.]*$", "");
+      if (!expected.quantizedModules().contains(module) || tensor.name().endsWith(".bias")) {
+        assertThat(got.bytes(tensor.name()).mismatch(expected.bytes(tensor.name()))).isEqualTo(-1);
+      }
+    }
+  }
+
+  private static void assertSame(String module, QuantizedWeight a, QuantizedWeight b) {
+    assertThat(List.of(b.bits(), b.n(), b.k(), b.groupSize()))
+        .isEqualTo(List.of(a.bits(), a.n(), a.k(), a.groupSize()));
+    assertThat(b.codes().mismatch(a.codes())).as(module + " codes").isEqualTo(-1);
+    assertThat(b.scales().mismatch(a.scales())).as(module + " scales").isEqualTo(-1);
+    assertThat(b.zeros().mismatch(a.zeros())).as(module + " zeros").isEqualTo(-1);
+    assertThat(b.gIdx() == null).as(module + " g_idx").isEqualTo(a.gIdx() == null);
+    if (a.gIdx() != null) {
+      long bytes = 4 * a.k();
+      assertThat(b.gIdx().asSlice(0, bytes).mismatch(a.gIdx().asSlice(0, bytes))).isEqualTo(-1);
     }
   }
 

@@ -8,11 +8,11 @@ import com.fasterxml.jackson.databind.ObjectMapper;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.nanomodel.SharedData;
+import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.Generator;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.EngineOptions;
-import org.nanomodel.safetensors.SafetensorsModel;
 
 /**
  * The trained model that comes with the repository, against its golden.json (transformers,
@@ -26,10 +26,10 @@ class BundledModelTest {
     var json = new ObjectMapper();
     JsonNode golden = json.readTree(DIR.resolve("golden.json").toFile());
     Config config = Config.load(DIR);
-    try (var checkpoint = SafetensorsModel.open(DIR)) {
+    try (var checkpoint = ModelDirectory.open(DIR)) {
       for (String tier : Engine.cpu().tiers()) {
         try (var engine = Engine.open(EngineOptions.defaults().withTier(tier));
-            var model = CausalModel.load(engine, config, MemoryWeights.of(checkpoint))) {
+            var model = CausalModel.load(engine, config, checkpoint)) {
           for (JsonNode prompt : golden.get("prompts")) {
             check(tier, model, prompt, json);
           }

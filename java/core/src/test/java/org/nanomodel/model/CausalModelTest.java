@@ -267,7 +267,8 @@ class CausalModelTest {
       Tensor x = Tensor.allocate(arena, DataType.F32, 37, c.hiddenSize());
       int[] both = Arrays.copyOf(a, 37);
       System.arraycopy(b, 0, both, 30, 7);
-      TokenEmbedding.load(ENGINE, c, weights).forward(ENGINE.ops(), x, Tensor.ofInts(arena, both));
+      var embedding = TokenEmbedding.load(ENGINE, c, weights);
+      runner.embed(ENGINE.ops(), embedding, x, Tensor.ofInts(arena, both), 30, 7);
       for (int layer = 0; layer < 2; layer++) {
         assertThat(x.toFloats()).isEqualTo(states.get(layer));
         try (Block block = c.family().blocks().load(ENGINE, c, weights, layer)) {

@@ -59,7 +59,8 @@ class ConfigTest {
         "{'dtype': 'bfloat16', 'rope_parameters': {'rope_theta': 5e5, 'rope_type': 'default'}}");
     assertThat(TestConfig.parse(old)).isEqualTo(TestConfig.parse(now));
     assertThat(TestConfig.parse(now).dtype()).isEqualTo(DataType.BF16);
-    assertThat(TestConfig.parse(now).layer().getFirst().rope().theta()).isEqualTo(5e5);
+    assertThat(TestConfig.parse(now).layer().getFirst().rope().orElseThrow().theta())
+        .isEqualTo(5e5);
   }
 
   @Test
@@ -126,10 +127,8 @@ class ConfigTest {
                 + " ['full_attention', 'sliding_attention'], 'rope_parameters': {'full_attention':"
                 + " {'rope_type': 'linear', 'factor': 2.0, 'rope_theta': 1e6}, 'sliding_attention':"
                 + " {'rope_type': 'default', 'rope_theta': 1e4}}}");
-    assertThat(c.layer().get(0).rope())
-        .isEqualTo(new RopeConfig(1e6, 16, new RopeConfig.Linear(2)));
-    assertThat(c.layer().get(1).rope())
-        .isEqualTo(new RopeConfig(1e4, 16, new RopeConfig.Default()));
+    assertThat(c.layer().get(0).rope()).hasValue(new RopeConfig(1e6, 16, new RopeConfig.Linear(2)));
+    assertThat(c.layer().get(1).rope()).hasValue(new RopeConfig(1e4, 16, new RopeConfig.Default()));
   }
 
   @Test

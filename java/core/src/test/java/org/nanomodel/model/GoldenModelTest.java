@@ -9,12 +9,12 @@ import org.junit.jupiter.api.TestReporter;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.nanomodel.SharedData;
+import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.Generator;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.EngineOptions;
 import org.nanomodel.safetensors.SafetensorsFile;
-import org.nanomodel.safetensors.SafetensorsModel;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
@@ -30,23 +30,36 @@ class GoldenModelTest {
   @ParameterizedTest
   @ValueSource(
       strings = {
+        "gpt2",
         "llama",
         "llama_oldcfg",
         "llama_rope3_tied",
         "llama_sharded",
         "mistral",
+        "opt_pre",
         "qwen2",
         "qwen3",
         "qwen3_oldcfg"
       })
   void logitsHiddenStatesAndGreedyTextAreThoseOfTransformers(String name, TestReporter reporter) {
-    Path dir = SharedData.require("golden/archs/" + name);
+    check(name, SharedData.require("golden/archs/" + name), reporter);
+  }
+
+  /** Variants that those have not: made by {@code graphs/make.py}. */
+  @ParameterizedTest
+  @ValueSource(strings = {"gpt2_scaled", "opt_post"})
+  void soAreThoseOfVariants(String name, TestReporter reporter) {
+    Path graphs = SharedData.root().resolve("java/core/src/test/resources/graphs");
+    check(name, graphs.resolve(name), reporter);
+  }
+
+  private static void check(String name, Path dir, TestReporter reporter) {
     try (var expected = SafetensorsFile.open(dir.resolve("expected.safetensors"));
-        var checkpoint = SafetensorsModel.open(dir)) {
+        var checkpoint = ModelDirectory.open(dir)) {
       Config config = Config.load(dir);
       for (String tier : Engine.cpu().tiers()) {
         try (var engine = Engine.open(EngineOptions.defaults().withTier(tier));
-            var model = CausalModel.load(engine, config, MemoryWeights.of(checkpoint))) {
+            var model = CausalModel.load(engine, config, checkpoint)) {
           check(name + " on " + tier, model, expected, reporter);
         }
       }

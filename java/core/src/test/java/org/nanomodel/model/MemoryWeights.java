@@ -9,12 +9,10 @@ import java.util.Random;
 import org.nanomodel.BadModelException;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.WeightData;
-import org.nanomodel.safetensors.SafetensorsModel;
-import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-/** Weights by name for tests: random ones that fit a config, or those of a float checkpoint. */
+/** Random weights that fit a config. */
 final class MemoryWeights implements Weights {
   final Map<String, Tensor> tensors = new HashMap<>();
   final Map<String, WeightData> replaced = new HashMap<>();
@@ -57,16 +55,6 @@ final class MemoryWeights implements Weights {
           random, tree.module(i, "mlp.up_proj"), c.ffnSize(), c.hiddenSize(), c.biases().mlp());
       w.linear(
           random, tree.module(i, "mlp.down_proj"), c.hiddenSize(), c.ffnSize(), c.biases().mlp());
-    }
-    return w;
-  }
-
-  /** The float tensors of a checkpoint, borrowed from it. */
-  static MemoryWeights of(SafetensorsModel model) {
-    var w = new MemoryWeights();
-    for (TensorInfo info : model.tensors()) {
-      DataType type = DataType.ofName(info.dtype().name()).orElseThrow();
-      w.tensors.put(info.name(), Tensor.of(type, model.segment(info.name()), info.shape()));
     }
     return w;
   }

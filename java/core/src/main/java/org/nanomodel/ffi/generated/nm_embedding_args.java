@@ -25,6 +25,8 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     const int32_t *ids;
  *     float *y;
  *     int64_t y_stride;
+ *     const float *residual;
+ *     int64_t residual_stride;
  *     const int32_t *cancel;
  * }
  * }
@@ -46,6 +48,8 @@ public class nm_embedding_args {
         NanoModelH.C_POINTER.withName("ids"),
         NanoModelH.C_POINTER.withName("y"),
         NanoModelH.C_LONG.withName("y_stride"),
+        NanoModelH.C_POINTER.withName("residual"),
+        NanoModelH.C_LONG.withName("residual_stride"),
         NanoModelH.C_POINTER.withName("cancel")
     ).withName("nm_embedding_args");
 
@@ -494,6 +498,94 @@ public class nm_embedding_args {
      */
     public static void y_stride(MemorySegment struct, long fieldValue) {
         struct.set(y_stride$LAYOUT, y_stride$OFFSET, fieldValue);
+    }
+
+    private static final AddressLayout residual$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("residual"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * const float *residual
+     * }
+     */
+    public static final AddressLayout residual$layout() {
+        return residual$LAYOUT;
+    }
+
+    private static final long residual$OFFSET = $LAYOUT.byteOffset(groupElement("residual"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * const float *residual
+     * }
+     */
+    public static final long residual$offset() {
+        return residual$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * const float *residual
+     * }
+     */
+    public static MemorySegment residual(MemorySegment struct) {
+        return struct.get(residual$LAYOUT, residual$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * const float *residual
+     * }
+     */
+    public static void residual(MemorySegment struct, MemorySegment fieldValue) {
+        struct.set(residual$LAYOUT, residual$OFFSET, fieldValue);
+    }
+
+    private static final OfLong residual_stride$LAYOUT = (OfLong)$LAYOUT.select(groupElement("residual_stride"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int64_t residual_stride
+     * }
+     */
+    public static final OfLong residual_stride$layout() {
+        return residual_stride$LAYOUT;
+    }
+
+    private static final long residual_stride$OFFSET = $LAYOUT.byteOffset(groupElement("residual_stride"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int64_t residual_stride
+     * }
+     */
+    public static final long residual_stride$offset() {
+        return residual_stride$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int64_t residual_stride
+     * }
+     */
+    public static long residual_stride(MemorySegment struct) {
+        return struct.get(residual_stride$LAYOUT, residual_stride$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int64_t residual_stride
+     * }
+     */
+    public static void residual_stride(MemorySegment struct, long fieldValue) {
+        struct.set(residual_stride$LAYOUT, residual_stride$OFFSET, fieldValue);
     }
 
     private static final AddressLayout cancel$LAYOUT = (AddressLayout)$LAYOUT.select(groupElement("cancel"));
