@@ -167,7 +167,7 @@ final class NativeOps implements Ops {
       nm_embedding_args.ids(a, read("ids", ids));
       nm_embedding_args.y(a, written("y", y));
       nm_embedding_args.y_stride(a, y.rowStride());
-      nm_embedding_args.residual(a, orNull(residual));
+      nm_embedding_args.residual(a, read("residual", residual));
       nm_embedding_args.residual_stride(a, residual == null ? 0 : residual.rowStride());
       Native.check(nm_embedding(h, a));
     } finally {

@@ -89,6 +89,21 @@ final class OpCalls {
                     in("table", f32(a, 9, 8)).anyRows(),
                     in("ids", ints(a, 1, 0, 7), ints(a, 1, -1, 2), ints(a, 1, 9, 2)))),
         call(
+            "embedding",
+            a ->
+                List.of(
+                    out("y", f32(a, 3, 8)),
+                    in("table", f32(a, 9, 8)).anyRows(),
+                    in("ids", ints(a, 1, 0, 7), ints(a, 1, -1, 2), ints(a, 1, 9, 2)),
+                    in("residual", f32(a, 3, 8)).orNull())),
+        call(
+            "embeddingAdd",
+            a ->
+                List.of(
+                    out("y", f32(a, 3, 8)),
+                    in("table", f32(a, 9, 8)).anyRows(),
+                    in("ids", ints(a, 1, 0, 7), ints(a, 1, -1, 2), ints(a, 1, 9, 2)))),
+        call(
             "rmsNorm",
             a ->
                 List.of(
