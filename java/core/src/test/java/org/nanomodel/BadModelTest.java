@@ -110,7 +110,8 @@ class BadModelTest {
             "T3 added token beyond the embedding",
             "tokenizer.json",
             """
-            {"added_tokens":[{"id":64,"content":"<x>","special":true}],
+            {"added_tokens":[{"id":64,"content":"<x>","single_word":false,"lstrip":false,
+              "rstrip":false,"normalized":false,"special":true}],
              "model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}}
             """,
             "tokenizer.json",
