@@ -15,7 +15,6 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -26,7 +25,6 @@ import org.nanomodel.checkpoint.TinyModel;
  * Whole models, spoilt in one place (RELIABILITY C1 to C10): each is refused by file and field, and
  * a good model loads afterwards in the same JVM.
  */
-@Timeout(60)
 class BadModelTest {
   private static final TinyModel TINY = new TinyModel(32, 64, 2, false);
 
@@ -106,6 +104,18 @@ class BadModelTest {
             m -> sparse(m.resolve("tokenizer.json")),
             "tokenizer.json",
             "209715200"),
+        Case.file(
+            "T3 added token beyond the embedding",
+            "tokenizer.json",
+            """
+            {"added_tokens":[{"id":64,"content":"<x>","single_word":false,"lstrip":false,
+              "rstrip":false,"normalized":false,"special":true}],
+             "model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}}
+            """,
+            "tokenizer.json",
+            "added_tokens",
+            "64",
+            "vocab_size = 64"),
         Case.config("C2 duplicate key", "{", "{\"vocab_size\": 3,", "config.json", "vocab_size"),
         Case.config("C2 no model_type", "\"model_type\"", "\"x\"", "model_type is missing"),
         Case.config("C2 no architectures", "\"architectures\"", "\"x\"", "architectures"),
