@@ -201,8 +201,8 @@ public record QuantizeConfig(
     }
 
     /**
-     * Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights; awq of 4
-     * bits: {@code gemm}; smoothquant of 8 bits and whole rows: {@code int-quantized}.
+     * Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights; awq of 4 bits: {@code
+     * gemm}; smoothquant of 8 bits and whole rows: {@code int-quantized}.
      */
     public Builder format(Format format) {
       this.format = format;

@@ -24,8 +24,8 @@ final class CalibrationFlags {
       names = "--calibration",
       paramLabel = "DATA",
       description =
-          "What gptq, awq and smoothquant run the model on: a .txt, .jsonl or .safetensors file, or a bundled text"
-              + " (stories-calib).")
+          "What gptq, awq and smoothquant run the model on: a .txt, .jsonl or .safetensors file, or"
+              + " a bundled text (stories-calib).")
   private String calibration;
 
   @Option(
@@ -145,7 +145,8 @@ final class CalibrationFlags {
       names = "--true-sequential",
       negatable = true,
       description =
-          "gptq: modules see what the quantized ones before them make, within a layer too. Default.")
+          "gptq: modules see what the quantized ones before them make, within a layer too."
+              + " Default.")
   private Boolean trueSequential;
 
   @Option(

@@ -51,8 +51,9 @@ final class Quantize extends Verb {
       defaultValue = "rtn",
       description =
           "rtn: round to nearest, no data needed; gptq: errors are made up for by later weights, as"
-              + " calibration data tells; awq: channels that matter to that data are scaled up before"
-              + " rounding; smoothquant: large activations are scaled down. Default: ${DEFAULT-VALUE}.")
+              + " calibration data tells; awq: channels that matter to that data are scaled up"
+              + " before rounding; smoothquant: large activations are scaled down. Default:"
+              + " ${DEFAULT-VALUE}.")
   private String method;
 
   @Option(

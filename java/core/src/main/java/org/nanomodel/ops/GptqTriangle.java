@@ -55,8 +55,7 @@ public record GptqTriangle(long k, Tensor factor, Tensor crossFactor, Tensor piv
       long strip = j / 48;
       long column = 1152 * strip * (strip + 1) + j % 48;
       for (long i = 0; i <= j; i++) {
-        float x =
-            (float) triangle.segment().get(ValueLayout.JAVA_DOUBLE, 8 * (column + 48 * i));
+        float x = (float) triangle.segment().get(ValueLayout.JAVA_DOUBLE, 8 * (column + 48 * i));
         square.setFloat(i, j, x);
         square.setFloat(j, i, x);
       }

@@ -77,8 +77,7 @@ public final class ActivationScales {
               file + ": tensor " + tensor + " is no vector of F32, as activation scales are");
         }
         largest.put(
-            tensor.name(),
-            stored.segment(tensor.name()).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED));
+            tensor.name(), stored.segment(tensor.name()).toArray(ValueLayout.JAVA_FLOAT_UNALIGNED));
       }
       return new ActivationScales(largest);
     } catch (SafetensorsException e) {

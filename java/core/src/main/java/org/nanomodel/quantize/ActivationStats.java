@@ -21,12 +21,7 @@ final class ActivationStats {
   void add(Tensor x) {
     for (long t = 0; t < x.rows(); t++) {
       MemorySegment.copy(
-          x.segment(),
-          ValueLayout.JAVA_FLOAT_UNALIGNED,
-          4 * t * x.rowStride(),
-          row,
-          0,
-          row.length);
+          x.segment(), ValueLayout.JAVA_FLOAT_UNALIGNED, 4 * t * x.rowStride(), row, 0, row.length);
       for (int k = 0; k < row.length; k++) {
         float a = Math.abs(row[k]);
         sum[k] += a;

@@ -21,8 +21,8 @@ import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.safetensors.TensorSpec;
 
 /**
- * Puts the checkpoint together: the layers' tensors in the places of the float weights, and other tensors
- * that the method changed in those of the source's; all else as there.
+ * Puts the checkpoint together: the layers' tensors in the places of the float weights, and other
+ * tensors that the method changed in those of the source's; all else as there.
  */
 final class Assembly {
   private final ModelDirectory source;

@@ -14,8 +14,8 @@ import org.nanomodel.tensor.Tensor;
  *
  * <pre>s = |x|^r / (|w|^(1-r) + 1e-4),   r = 0, 1/20, ..., 19/20,</pre>
  *
- * the member that leaves the least error at an output is taken. |x| is the mean over all tokens, |w|
- * the mean over rows of weights relative to the largest of their group.
+ * the member that leaves the least error at an output is taken. |x| is the mean over all tokens,
+ * |w| the mean over rows of weights relative to the largest of their group.
  */
 final class Awq {
   private static final int STEPS = 20;

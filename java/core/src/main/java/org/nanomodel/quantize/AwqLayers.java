@@ -118,7 +118,9 @@ final class AwqLayers implements LayerMethod {
       secondsOfEach = secondsSince(start) / layer.modules().size();
     }
 
-    /** All on the weights as they are: folding into one group's source changes no other's choice. */
+    /**
+     * All on the weights as they are: folding into one group's source changes no other's choice.
+     */
     void searchScales() {
       for (int i = 0; i < groups.size(); i++) {
         GroupWork g = groups.get(i);
@@ -138,17 +140,18 @@ final class AwqLayers implements LayerMethod {
     private void searchAtExit(GroupWork g, Linear exit) {
       var entrance = g.inputs.linears();
       try (var sub =
-          new SubBlock(
-              ops, path.stage(), block, states, entrance, g.inputs.rows(), exit)) {
-        g.search(this, s -> {
-          Map<Linear, Linear> candidates = new IdentityHashMap<>();
-          try {
-            entrance.forEach(linear -> candidates.put(linear, candidate(g, linear, s)));
-            return sub.error(candidates);
-          } finally {
-            candidates.values().forEach(Linear::close);
-          }
-        });
+          new SubBlock(ops, path.stage(), block, states, entrance, g.inputs.rows(), exit)) {
+        g.search(
+            this,
+            s -> {
+              Map<Linear, Linear> candidates = new IdentityHashMap<>();
+              try {
+                entrance.forEach(linear -> candidates.put(linear, candidate(g, linear, s)));
+                return sub.error(candidates);
+              } finally {
+                candidates.values().forEach(Linear::close);
+              }
+            });
       }
     }
 
@@ -160,29 +163,29 @@ final class AwqLayers implements LayerMethod {
         for (String name : linear.modules()) {
           Tensor from = weights.matrix(name);
           Tensor to = w.rows(row, from.rows());
-          g.module(name)
-              .ifPresentOrElse(m -> round(to, from, s, m), () -> Copies.rows(to, from));
+          g.module(name).ifPresentOrElse(m -> round(to, from, s, m), () -> Copies.rows(to, from));
           row += from.rows();
         }
-        return linear.withWeight(
-            new FloatWeight(DataType.F32, w.rows(), w.cols(), w.segment()));
+        return linear.withWeight(new FloatWeight(DataType.F32, w.rows(), w.cols(), w.segment()));
       }
     }
 
     private void searchAtOutput(GroupWork g) {
-      g.search(this, s -> {
-        double error = 0;
-        for (var module : g.modules) {
-          try (var scratch = Arena.ofShared()) {
-            Tensor w = weights.matrix(module.name());
-            Tensor d = Tensor.allocate(scratch, DataType.F32, w.rows(), w.cols());
-            round(d, w, s, module);
-            Sums.subtract(d, w);
-            error += g.form().error(d) * w.rows();
-          }
-        }
-        return error;
-      });
+      g.search(
+          this,
+          s -> {
+            double error = 0;
+            for (var module : g.modules) {
+              try (var scratch = Arena.ofShared()) {
+                Tensor w = weights.matrix(module.name());
+                Tensor d = Tensor.allocate(scratch, DataType.F32, w.rows(), w.cols());
+                round(d, w, s, module);
+                Sums.subtract(d, w);
+                error += g.form().error(d) * w.rows();
+              }
+            }
+            return error;
+          });
     }
 
     private void round(Tensor to, Tensor w, Tensor s, QuantizePlan.Module module) {
@@ -220,8 +223,7 @@ final class AwqLayers implements LayerMethod {
         Tensor exact = weights.matrix(module.name());
         Tensor w = Tensor.allocate(scratch, DataType.F32, exact.rows(), exact.cols());
         Copies.rows(w, exact);
-        Tensor s =
-            g.scales == null ? null : Tensor.ofFloats(scratch, g.scales, g.scales.length);
+        Tensor s = g.scales == null ? null : Tensor.ofFloats(scratch, g.scales, g.scales.length);
         if (Awq.clips(module.name())) {
           ops.awqClip(w, g.inputs.gram().triangle(), s, grid(module));
         }
@@ -234,8 +236,7 @@ final class AwqLayers implements LayerMethod {
         double loss = g.form().error(w);
         double seconds = secondsSince(start) + g.seconds + secondsOfEach;
         sink.done(
-            module,
-            new Outcome(q, loss, g.inputs.gram().rows(), 0, seconds, Optional.empty()));
+            module, new Outcome(q, loss, g.inputs.gram().rows(), 0, seconds, Optional.empty()));
       } catch (NativeException e) {
         throw floats.named(module.name(), e);
       }
@@ -262,8 +263,7 @@ final class AwqLayers implements LayerMethod {
     private float[] scales; // null: none
     private double seconds;
 
-    GroupWork(
-        List<QuantizePlan.Module> modules, Optional<ScaleFold> fold, GroupInputs inputs) {
+    GroupWork(List<QuantizePlan.Module> modules, Optional<ScaleFold> fold, GroupInputs inputs) {
       this.modules = modules;
       this.fold = fold;
       this.inputs = inputs;
@@ -289,11 +289,14 @@ final class AwqLayers implements LayerMethod {
                   modules.stream().map(m -> work.weights.matrix(m.name())).toList(),
                   modules.stream().map(m -> grid(m).groupSize()).toList()));
       scales =
-          Awq.search(x, w, s -> {
-            try (var scratch = Arena.ofShared()) {
-              return error.of(Tensor.ofFloats(scratch, s, s.length));
-            }
-          });
+          Awq.search(
+              x,
+              w,
+              s -> {
+                try (var scratch = Arena.ofShared()) {
+                  return error.of(Tensor.ofFloats(scratch, s, s.length));
+                }
+              });
     }
 
     @Override

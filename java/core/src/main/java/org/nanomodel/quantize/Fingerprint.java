@@ -23,10 +23,10 @@ import org.nanomodel.checkpoint.ModelDirectory;
 
 /**
  * All that a job's result depends on. {@link #identity} tells it by content: sizes and hashes of
- * the model's files (large ones by their header and 256 samples), the config, the calibration ids or activation scales,
- * this program's version, and the kernel tier, since wider units may round differently. {@link
- * #modified} holds the files' times, which guard a job under way but are no part of a finished
- * checkpoint.
+ * the model's files (large ones by their header and 256 samples), the config, the calibration ids
+ * or activation scales, this program's version, and the kernel tier, since wider units may round
+ * differently. {@link #modified} holds the files' times, which guard a job under way but are no
+ * part of a finished checkpoint.
  */
 record Fingerprint(ObjectNode identity, ObjectNode modified) {
   private static final int SAMPLES = 256;

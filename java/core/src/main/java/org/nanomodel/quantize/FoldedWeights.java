@@ -95,7 +95,8 @@ final class FoldedWeights implements Weights {
       String module = name.endsWith(".weight") ? name.substring(0, name.length() - 7) : "";
       if (!made.contains(module)) {
         TensorInfo info = source.find(name).orElseThrow();
-        Tensor turned = copy.rank() == 2 && source.isTransposed(module) ? copy.transposed(to) : copy;
+        Tensor turned =
+            copy.rank() == 2 && source.isTransposed(module) ? copy.transposed(to) : copy;
         Tensor stored = Tensor.allocate(to, typeOf(name), copy.shape());
         ops.convert(stored, turned.reshape(copy.shape()));
         tensors.put(new TensorSpec(name, info.dtype(), info.shape()), stored);

@@ -93,7 +93,9 @@ public final class QuantizeJob {
     return this;
   }
 
-  /** What method smoothquant would else gather from calibration data, which it then leaves alone. */
+  /**
+   * What method smoothquant would else gather from calibration data, which it then leaves alone.
+   */
   public QuantizeJob activationScales(ActivationScales value) {
     this.activations =
         Optional.ofNullable(value).filter(s -> config.method() == Method.SMOOTHQUANT);
@@ -141,8 +143,8 @@ public final class QuantizeJob {
     if (activations.isPresent()) {
       calibration = Optional.empty();
     }
-    var fingerprint = Fingerprint.of(
-            source, config, calibration, activations, engine.tier(), maxShardBytes);
+    var fingerprint =
+        Fingerprint.of(source, config, calibration, activations, engine.tier(), maxShardBytes);
     var finished = FinishedJob.find(output, source, fingerprint);
     if (finished.isPresent() && !restart) {
       JobDirectory.discardLeftover(output.beside(JOB_SUFFIX));
@@ -207,8 +209,7 @@ public final class QuantizeJob {
               calibration.orElseThrow(),
               ops,
               statesFolder(job));
-      case AWQ ->
-          new AwqLayers(source, plan, calibration.orElseThrow(), ops, statesFolder(job));
+      case AWQ -> new AwqLayers(source, plan, calibration.orElseThrow(), ops, statesFolder(job));
       case SMOOTHQUANT ->
           new SmoothLayers(
               source,

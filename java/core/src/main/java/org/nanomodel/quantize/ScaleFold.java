@@ -11,8 +11,8 @@ import org.nanomodel.tensor.Tensor;
 
 /**
  * Where the scales of a group of linears go, so that the model computes the same: W[:,k] * s[k] in
- * the group, and divided by s in the norm that feeds it, weight and bias, or in the last rows of the
- * linear that does.
+ * the group, and divided by s in the norm that feeds it, weight and bias, or in the last rows of
+ * the linear that does.
  *
  * <p>Where several query heads share a head of values (grouped-query attention), a row of values
  * feeds as many channels of the output projection, and these share its scale.
@@ -23,8 +23,7 @@ import org.nanomodel.tensor.Tensor;
  *     source's last rows
  * @param rows how many of the source's last rows take part
  */
-record ScaleFold(
-    String source, boolean fedByNorm, List<String> consumers, int[] row, int rows) {
+record ScaleFold(String source, boolean fedByNorm, List<String> consumers, int[] row, int rows) {
 
   /** Empty where something between the source and the group would notice. */
   static Optional<ScaleFold> of(Config model, int layer, ModuleTree.Group group) {
@@ -45,7 +44,8 @@ record ScaleFold(
     if (before.orElseThrow().equals(tree.groups().getFirst())) {
       int shared = model.heads() / model.kvHeads();
       int d = model.headDim();
-      int[] row = IntStream.range(0, model.queryDim()).map(k -> k / d / shared * d + k % d).toArray();
+      int[] row =
+          IntStream.range(0, model.queryDim()).map(k -> k / d / shared * d + k % d).toArray();
       return Optional.of(new ScaleFold(source, false, consumers, row, model.kvDim()));
     }
     // Beside a gate the source enters the product as it is; alone it goes through the activation,
@@ -124,6 +124,7 @@ record ScaleFold(
     }
     weights
         .vector(source + ".bias")
-        .ifPresent(bias -> divide(bias.reshape(all.rows(), 1).rows(first, rows).reshape(1, rows), of));
+        .ifPresent(
+            bias -> divide(bias.reshape(all.rows(), 1).rows(first, rows).reshape(1, rows), of));
   }
 }

@@ -176,10 +176,13 @@ class ScaleFoldTest {
     assertThat(Awq.search(x, w, s -> 0)).containsExactly(1, 1);
     var seen = new ArrayList<float[]>();
     float[] best =
-        Awq.search(x, w, s -> {
-          seen.add(s);
-          return seen.size() == 8 ? -1 : 1;
-        });
+        Awq.search(
+            x,
+            w,
+            s -> {
+              seen.add(s);
+              return seen.size() == 8 ? -1 : 1;
+            });
     assertThat(seen).hasSize(21);
     assertThat(best).isSameAs(seen.get(7)).isEqualTo(Awq.scales(x, w, .3));
   }
