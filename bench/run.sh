@@ -1,13 +1,14 @@
 #!/bin/sh
 # run.sh [--quick] [PART OF A NAME]  runs the native benchmarks and those in Java (or those whose name has that part),
-# and writes to bench/results: native.txt, jmh.md (a table with shares of limits), limits.json, jmh.json (JMH's own
-# format). NANOMODEL_THREADS sets the threads. --quick: short settings. docs/benchmarks.md says what the columns mean.
+# and writes bench/results/bench.json and the same as a table, bench.md. NANOMODEL_THREADS sets the threads. --quick:
+# few shapes and short settings, a minute. docs/benchmarks.md says what the columns mean.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 results=$root/bench/results
 native=$root/build/native
 quick=
 [ "${1:-}" != --quick ] || { quick=--quick; shift; }
+part=${1:-}
 # shellcheck source=bin/setup.sh
 . "$root/bin/setup.sh"
 find_jdk "$root"
@@ -23,18 +24,26 @@ if ! NANOMODEL_SETUP=1 "$root/mvnw" -f "$root/pom.xml" -B -ntp -DskipTests -Dspo
 fi
 
 threads=${NANOMODEL_THREADS:-$(getconf _NPROCESSORS_ONLN)}
-if [ -n "$quick" ]; then
-  "$native/bin/linear_bench" --threads "$threads" --shape 2048,8192 --weights bf16,i4 --rows 1,16 >"$results/native.txt"
-  timeout 40 "$native/bin/ops_bench" "$threads" norm >>"$results/native.txt" || :
-else
-  "$native/bin/linear_bench" --threads "$threads" >"$results/native.txt"
-  "$native/bin/ops_bench" "$threads" >>"$results/native.txt"
-fi
+rows=$root/build/bench.rows
+: >"$rows"
+case $part in
+  linear | '')
+    if [ -n "$quick" ]; then
+      "$native/bin/linear_bench" --threads "$threads" --shape 2048,8192 --weights bf16,i4 --rows 1,16 --file "$rows"
+    else
+      "$native/bin/linear_bench" --threads "$threads" --file "$rows"
+    fi
+    ;;
+esac
+only=$part
+[ -z "$quick" ] || [ -n "$only" ] || only=norm
+"$native/bin/ops_bench" "$threads" "$only" "$rows"
 
+revision=$(git -C "$root" describe --always --dirty --abbrev=12 2>/dev/null || echo unknown)
 # JMH reads its own fields through Unsafe, about which newer JDKs warn.
-version=$("$JAVA_HOME/bin/java" -version 2>&1 | sed -n '1s/.*"\([0-9]*\).*/\1/p')
+version=$("$JAVA_HOME/bin/java" -version 2>&1 | sed -n 's/.* version "\([0-9]*\).*/\1/p')
 unsafe=
 [ "$version" -lt 23 ] || unsafe=--sun-misc-unsafe-memory-access=allow
 # shellcheck disable=SC2086 # either may be nothing
 "$JAVA_HOME/bin/java" --enable-native-access=ALL-UNNAMED $unsafe -Dnanomodel.library.path="$native" \
-  -jar "$root/bench/target/nanomodel-bench.jar" $quick "$results" ${1:+"$1"}
+  -jar "$root/bench/target/nanomodel-bench.jar" $quick "$results" "$rows" "$revision" ${part:+"$part"}

@@ -145,6 +145,7 @@ int32_t nm_cpu_query(nm_cpu_info* info) {
     nm_cpu_info& out = nm::check_out("info", info);
     const nm::CpuProbe& cpu = nm::cpu_probe();
     out.logical_cores = cpu.logical_cores;
+    out.affinity_cores = cpu.affinity_cores;
     std::memcpy(out.brand, cpu.brand, sizeof out.brand);
     std::memcpy(out.features, cpu.features, sizeof out.features);
     out.best_tier = cpu.best_tier;

@@ -1,7 +1,18 @@
-// What this machine gives in the moment of a measurement: bytes read from memory by all threads, FMA from registers.
+// What this machine gives in the moment of a measurement: bytes read by all threads from the cache or memory that they
+// fit in, and fused multiply-adds from registers. Shares of these are what a benchmark prints.
 #pragma once
 
+// GCC 12 warns about its own "undefined" vectors (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <immintrin.h>
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+#include <time.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,17 +25,31 @@
 
 namespace bench {
 
-inline double median(std::vector<double> values) {
+/** Of many samples: a mean would tell of the machine's other guests. */
+struct Spread {
+  double median, least, most;
+};
+
+inline Spread spread_of(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
+  return {values[values.size() / 2], values.front(), values.back()};
 }
 
-/** 64-byte aligned memory. */
+/** Seconds: on one thread by its own clock, for which other programs on the machine do not count; else by the wall. */
+inline double now(int threads) {
+  if (threads > 1) return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+/** 64-byte aligned memory, touched. */
 class Aligned {
  public:
   explicit Aligned(int64_t bytes)
       : data_(static_cast<uint8_t*>(std::aligned_alloc(64, static_cast<size_t>((bytes + 63) / 64 * 64)))) {
     if (data_ == nullptr) std::abort();
+    std::fill_n(data_, bytes, uint8_t{1});
   }
   ~Aligned() { std::free(data_); }
   Aligned(const Aligned&) = delete;
@@ -35,19 +60,80 @@ class Aligned {
   uint8_t* data_;
 };
 
-/** Four streams, prefetched: more than one stream gives on every machine tried. */
-__attribute__((target("avx2"))) inline uint64_t read_streams(const uint8_t* from, int64_t bytes) {
-  const int64_t stream = bytes / 4 / 64 * 64;
-  __m256i sum[8] = {};
+/** What a call does to memory; arrays are as long as each other. */
+enum Traffic : int32_t { kRead, kUpdate, kCopy, kMerge, kCombine };  // x, x = f(x), y = x, x = f(x, z), y = f(x, z)
+
+inline const char* traffic_name(Traffic t) {
+  constexpr const char* kNames[] = {"read", "update", "copy", "merge", "combine"};
+  return kNames[t];
+}
+
+constexpr int64_t arrays_of(Traffic t) { return t == kCombine ? 3 : t == kCopy || t == kMerge ? 2 : 1; }
+
+/** Bytes read and written, an array being one byte. */
+constexpr int64_t moves_of(Traffic t) { return t == kRead ? 1 : t == kUpdate || t == kCopy ? 2 : 3; }
+
+using Vector32 = long long __attribute__((vector_size(32), aligned(8), may_alias));
+using Vector64 = long long __attribute__((vector_size(64), aligned(8), may_alias));
+
+/**
+ * One pass over arrays side by side in memory[bytes]. A read takes four streams: more than one gives on every machine
+ * tried. From memory they are prefetched; in the caches of a core a prefetch only takes the place of a load.
+ */
+template <class V, Traffic kTraffic, bool kPrefetch>
+__attribute__((always_inline)) inline long long pass(uint8_t* memory, int64_t bytes) {
+  constexpr int kStreams = kTraffic == kRead ? 4 : 1, kParts = 64 / static_cast<int>(sizeof(V));
+  const int64_t size = bytes / arrays_of(kTraffic) / 256 * 256, stream = size / kStreams;
+  uint8_t* const to = kTraffic == kUpdate || kTraffic == kMerge ? memory : memory + size * (arrays_of(kTraffic) - 1);
+  V sum[kStreams * kParts] = {};
   for (int64_t i = 0; i < stream; i += 64)
-    for (int s = 0; s < 4; s++) {
-      const uint8_t* p = from + s * stream + i;
-      __builtin_prefetch(p + 2048);
-      sum[2 * s] = _mm256_add_epi64(sum[2 * s], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
-      sum[2 * s + 1] = _mm256_add_epi64(sum[2 * s + 1], _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + 32)));
+#pragma GCC unroll 8
+    for (int s = 0; s < kStreams * kParts; s++) {
+      const int64_t at = s / kParts * stream + i + s % kParts * static_cast<int64_t>(sizeof(V));
+      if (kPrefetch && s % kParts == 0) {
+        __builtin_prefetch(memory + at + 2048);
+        if (kTraffic == kMerge || kTraffic == kCombine) __builtin_prefetch(memory + size + at + 2048);
+      }
+      V x = *reinterpret_cast<const V*>(memory + at);
+      if (kTraffic == kMerge || kTraffic == kCombine) x |= *reinterpret_cast<const V*>(memory + size + at);
+      if (kTraffic == kRead)
+        sum[s] |= x;
+      else
+        *reinterpret_cast<V*>(to + at) = x + 1;
     }
-  for (int s = 1; s < 8; s++) sum[0] = _mm256_add_epi64(sum[0], sum[s]);
-  return static_cast<uint64_t>(_mm256_extract_epi64(sum[0], 0));
+  for (int s = 1; s < kStreams * kParts; s++) sum[0] |= sum[s];
+  return sum[0][0];
+}
+
+template <Traffic kTraffic, bool kPrefetch>
+__attribute__((target("avx2"))) inline long long pass_avx2(uint8_t* memory, int64_t bytes) {
+  return pass<Vector32, kTraffic, kPrefetch>(memory, bytes);
+}
+
+template <Traffic kTraffic, bool kPrefetch>
+__attribute__((target("avx512f,avx512dq"))) inline long long pass_avx512(uint8_t* memory, int64_t bytes) {
+  return pass<Vector64, kTraffic, kPrefetch>(memory, bytes);
+}
+
+template <Traffic kTraffic>
+long long pass_of(bool wide, bool prefetch, uint8_t* memory, int64_t bytes) {
+  if (wide) return prefetch ? pass_avx512<kTraffic, true>(memory, bytes) : pass_avx512<kTraffic, false>(memory, bytes);
+  return prefetch ? pass_avx2<kTraffic, true>(memory, bytes) : pass_avx2<kTraffic, false>(memory, bytes);
+}
+
+inline long long pass_of(Traffic traffic, bool wide, bool prefetch, uint8_t* memory, int64_t bytes) {
+  switch (traffic) {
+    case kUpdate:
+      return pass_of<kUpdate>(wide, prefetch, memory, bytes);
+    case kCopy:
+      return pass_of<kCopy>(wide, prefetch, memory, bytes);
+    case kMerge:
+      return pass_of<kMerge>(wide, prefetch, memory, bytes);
+    case kCombine:
+      return pass_of<kCombine>(wide, prefetch, memory, bytes);
+    default:
+      return pass_of<kRead>(wide, prefetch, memory, bytes);
+  }
 }
 
 __attribute__((target("avx2,fma"))) inline float fma_avx2(int64_t rounds) {
@@ -75,31 +161,51 @@ __attribute__((target("avx512f"))) inline float fma_avx512(int64_t rounds) {
 inline volatile double sink;
 
 /**
- * Roofs over the same kind of thread pool, in pieces as long as the calls they are compared with: on a busy machine a
- * long piece would lose its core more often than a short call, and look slower.
+ * Roofs on a thread pool like that of the calls they are compared with. A sample is some hundred microseconds long: the
+ * hand-over to the threads does not count then, and few samples lose their core to other programs.
  */
 class Roofs {
  public:
-  Roofs(int threads, int32_t tier) : tier_(tier), engine_(options(threads, tier), threads, tier) {}
+  Roofs(int threads, int32_t tier) : wide_(tier == NM_TIER_AVX512), engine_(options(threads, tier), threads, tier) {}
 
-  /** GB/s of one read of bytes. */
-  double read(const uint8_t* from, int64_t bytes) {
-    const int64_t part = bytes / engine_.threads() / 256 * 256;
-    const double seconds = timed([&](int64_t t) { sink = static_cast<double>(read_streams(from + t * part, part)); });
-    return static_cast<double>(part * engine_.threads()) / seconds * 1e-9;
+  /**
+   * Bytes read and written a second by going over memory[bytes] again and again. Each thread keeps to its part while
+   * that fits the caches of a core; of more, threads take pieces in turn, so that one that lost its core holds up nobody.
+   */
+  double rate(Traffic traffic, uint8_t* memory, int64_t bytes) {
+    const int64_t threads = engine_.threads(), part = bytes / threads;
+    const bool cached = part <= kCached;
+    const int64_t piece = std::max<int64_t>(768, (cached ? part : kPiece) / 768 * 768);
+    const int64_t pieces = cached ? threads : bytes / piece, passes = std::max<int64_t>(1, kSample / bytes);
+    const double seconds = timed(cached ? threads : pieces * passes, [&](int64_t i) {
+      for (int64_t p = 0; p < (cached ? passes : 1); p++) {
+        sink = static_cast<double>(pass_of(traffic, wide_, !cached, memory + i % pieces * piece, piece));
+        __asm__ volatile("" ::: "memory");  // each pass reads anew
+      }
+    });
+    const double moved = static_cast<double>(moves_of(traffic)) / static_cast<double>(arrays_of(traffic));
+    return static_cast<double>(piece * pieces * passes) * moved / seconds;
   }
 
-  /** GFLOP/s of some `flops` operations. */
-  double fma(double flops) {
-    const bool wide = tier_ == NM_TIER_AVX512;
-    const double round = 12.0 * 2 * (wide ? 16 : 8);
-    const int64_t rounds = 1 + static_cast<int64_t>(flops / round / engine_.threads());
-    const double seconds =
-        timed([&](int64_t) { sink = static_cast<double>(wide ? fma_avx512(rounds) : fma_avx2(rounds)); });
-    return static_cast<double>(engine_.threads() * rounds) * round / seconds * 1e-9;
+  /** Operations a second. */
+  double fma_rate() {
+    const double seconds = timed(engine_.threads(), [&](int64_t) {
+      sink = static_cast<double>(wide_ ? fma_avx512(kRounds) : fma_avx2(kRounds));
+    });
+    return static_cast<double>(engine_.threads() * kRounds * 12 * 2 * (wide_ ? 16 : 8)) / seconds;
+  }
+
+  /** The median of samples for some `seconds`; sample() gives one. */
+  template <class F>
+  static double median(double seconds, F&& sample) {
+    std::vector<double> all;
+    for (const double end = now(2) + seconds; all.size() < 9 || now(2) < end;) all.push_back(sample());
+    return spread_of(all).median;
   }
 
  private:
+  static constexpr int64_t kCached = 2 << 20, kPiece = 3 << 19, kSample = 16 << 20, kRounds = 1 << 16;
+
   static nm_engine_options options(int threads, int32_t tier) {
     nm_engine_options o = {};
     o.struct_size = sizeof o;
@@ -109,15 +215,16 @@ class Roofs {
   }
 
   template <class F>
-  double timed(F&& fn) {
-    const auto start = std::chrono::steady_clock::now();
-    engine_.parallel_for(engine_.threads(), 1, nullptr, [&](int64_t begin, int64_t end, int) {
-      for (int64_t t = begin; t < end; t++) fn(t);
+  double timed(int64_t items, F&& fn) {
+    engine_.parallel_for(engine_.threads(), 1, nullptr, [](int64_t, int64_t, int) {});  // threads awake, as in a step
+    const double start = now(engine_.threads());
+    engine_.parallel_for(items, 1, nullptr, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin; i < end; i++) fn(i);
     });
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    return now(engine_.threads()) - start;
   }
 
-  const int32_t tier_;
+  const bool wide_;
   nm::Engine engine_;
 };
 

@@ -1,12 +1,12 @@
 // linear: GB/s of weight bytes for few rows, GFLOP/s for many, and the share of what this machine gives in the same
-// run: a read of as many bytes (four streams, prefetched), or as many FMA from registers. Medians, since a mean would
-// tell of the machine's other guests; beside them the best, for a machine so busy that the median does, too.
+// run: a read of the weight's bytes from memory, or FMA from registers, whichever takes longer. Medians, since a mean
+// would tell of the machine's other guests.
 //
 //   linear_bench [--tier NAME] [--threads 1,2] [--shape N,K] [--weights f32,bf16,i8,i4] [--rows 1,4,16,64,256]
+//                [--file FILE for rows]
 //
 // Weights are taken in turn from copies that together exceed the last cache by far, as the layers of a model do.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "bench_roofs.h"
+#include "bench_rows.h"
 #include "harness.h"
 
 using nmtest::args;
@@ -22,10 +22,6 @@ using nmtest::Random;
 using nmtest::TestEngine;
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 constexpr int64_t kRotated = int64_t{384} << 20;  // bytes
 
@@ -36,7 +32,7 @@ struct Kind {
 constexpr Kind kKinds[] = {{"f32", 0, NM_F32}, {"bf16", 0, NM_BF16}, {"i8", 8, 0}, {"i4", 4, 0}};
 
 struct Options {
-  std::string tier, threads = "1,2", shape, weights = "f32,bf16,i8,i4", rows = "1,4,16,64,256";
+  std::string tier, threads = "1,2", shape, weights = "f32,bf16,i8,i4", rows = "1,4,16,64,256", file;
 };
 
 std::vector<int64_t> numbers(const std::string& list) {
@@ -93,18 +89,20 @@ std::vector<uint64_t> pack(nm_engine* engine, const Kind& kind, int64_t n, int64
   return image;
 }
 
-/** One line: calls alternate with pieces of the roof. */
-void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n, int64_t k,
+/** One row: calls alternate with samples of the roofs. */
+void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind& kind, int64_t n, int64_t k,
              const std::vector<int64_t>& rows) {
   int64_t bytes = 0;
   const std::vector<uint64_t> image = pack(engine, kind, n, k, &bytes);
-  const int64_t copies = std::max<int64_t>(1, kRotated / bytes);
+  const int64_t copies = std::max<int64_t>(2, kRotated / bytes);
   bench::Aligned weights(copies * bytes);
   for (int64_t c = 0; c < copies; c++)
     std::memcpy(weights.data() + c * bytes, image.data(), static_cast<size_t>(bytes));
   bench::Roofs roofs(threads, engine.tier());
   for (const int64_t m : rows) {
-    std::vector<float> x(static_cast<size_t>(m * k), 0.5f), y(static_cast<size_t>(m * n));
+    std::vector<float> x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n));
+    Random random(2);
+    for (float& one : x) one = random.normal();
     nm_linear_args a = args<nm_linear_args>();
     a.m = m;
     a.image_bytes = bytes;
@@ -112,26 +110,29 @@ void measure(const TestEngine& engine, int threads, const Kind& kind, int64_t n,
     a.x_stride = k;
     a.y = y.data();
     a.y_stride = n;
-    const bool reads = m <= 4;
-    const double flops = 2.0 * static_cast<double>(m * n * k);
-    std::vector<double> ours, roof;
     int64_t turn = 0;
-    const auto begin = Clock::now();
-    while (ours.size() < 15 || seconds_since(begin) < 1) {
-      const uint8_t* next = weights.data() + turn++ % copies * bytes;
-      roof.push_back(reads ? roofs.read(next, bytes) : roofs.fma(flops));
+    const auto call = [&] {
       a.image = weights.data() + turn++ % copies * bytes;
-      const auto start = Clock::now();
       NM_OK_CALL(nm_linear(engine, &a));
-      ours.push_back((reads ? static_cast<double>(bytes) : flops) / seconds_since(start) * 1e-9);
+    };
+    std::vector<double> ours, reads, multiplies;
+    for (const double end = bench::now(2) + 1; ours.size() < 15 || bench::now(2) < end;) {
+      reads.push_back(roofs.rate(bench::kRead, weights.data() + turn++ % copies * bytes, bytes));
+      multiplies.push_back(roofs.fma_rate());
+      call();  // so that the threads are awake, as within a step
+      const double start = bench::now(threads);
+      call();
+      ours.push_back(bench::now(threads) - start);
     }
-    const double typical = bench::median(ours), best = *std::max_element(ours.begin(), ours.end());
-    const double roof_typical = bench::median(roof), roof_best = *std::max_element(roof.begin(), roof.end());
-    std::printf("%-7s %dT %-4s %5lld x %-5lld M %-4lld %9.1f us %7.1f of %6.1f %-7s %4.0f %%", engine.tier_name(),
-                threads, kind.name, static_cast<long long>(n), static_cast<long long>(k), static_cast<long long>(m),
-                (reads ? static_cast<double>(bytes) : flops) / typical * 1e-3, typical, roof_typical,
-                reads ? "GB/s" : "GFLOP/s", 100 * typical / roof_typical);
-    std::printf("   best %7.1f of %6.1f %4.0f %%\n", best, roof_best, 100 * best / roof_best);
+    const double flops = 2.0 * static_cast<double>(m * n * k);
+    const double reading = static_cast<double>(bytes) / bench::spread_of(reads).median,
+                 multiplying = flops / bench::spread_of(multiplies).median;
+    const bool held_by_read = reading >= multiplying;
+    const std::string name = nmtest::text("linear %s %lld x %lld, m %lld", kind.name, static_cast<long long>(n),
+                                          static_cast<long long>(k), static_cast<long long>(m));
+    out.add({name, engine.tier_name(), threads, bench::spread_of(ours),
+             held_by_read ? static_cast<double>(bytes) : flops, std::max(reading, multiplying),
+             held_by_read ? "read" : "FMA"});
   }
 }
 
@@ -144,6 +145,7 @@ Options parse(int argc, char** argv) {
                       : key == "--shape"   ? &o.shape
                       : key == "--weights" ? &o.weights
                       : key == "--rows"    ? &o.rows
+                      : key == "--file"    ? &o.file
                                            : nullptr;
     if (to == nullptr) {
       std::printf("unknown option %s\n", argv[i]);
@@ -168,6 +170,7 @@ int main(int argc, char** argv) {
     const std::vector<int64_t> nk = numbers(options.shape);
     shapes = {{nk.at(0), nk.at(1)}};
   }
+  bench::Rows rows(options.file.empty() ? nullptr : options.file.c_str());
   for (const int32_t tier : nmtest::tiers()) {
     if (tier == NM_TIER_REFERENCE || (!options.tier.empty() && options.tier != nmtest::name_of_tier(tier))) continue;
     for (const int64_t threads : numbers(options.threads)) {
@@ -175,7 +178,7 @@ int main(int argc, char** argv) {
       for (const auto& [n, k] : shapes)
         for (const Kind& kind : kKinds)
           if (listed(options.weights, kind.name))
-            measure(engine, static_cast<int>(threads), kind, n, k, numbers(options.rows));
+            measure(rows, engine, static_cast<int>(threads), kind, n, k, numbers(options.rows));
     }
   }
   return 0;

@@ -1,20 +1,16 @@
 // The small ops of a step, per tier: median time, rate, and share of a roof measured in the same process: a read of as
 // many bytes for what streams, fused multiply-adds from registers for attention over a prompt.
 //
-//   ops_bench [threads [part of a name]]
-#include <time.h>
-
+//   ops_bench [threads [part of a name [FILE for rows]]]
 #include <cstdlib>
 #include <cstring>
 #include <functional>
-#include <thread>
 #include <vector>
 
-#include "bench_roofs.h"
+#include "bench_rows.h"
 #include "harness.h"
 
 using nmtest::args;
-using nmtest::median_seconds;
 using nmtest::TestEngine;
 
 namespace {
@@ -28,71 +24,20 @@ Floats normals(int64_t n, uint64_t seed = 3) {
   return x;
 }
 
-/** Seconds on this thread's own clock: on one thread, other programs on the machine do not count. */
-double thread_seconds() {
-  timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
-/** Median seconds of a call: by the thread's clock on one thread, by the wall on several. */
-double seconds_of(int32_t threads, const std::function<void()>& call) {
-  if (threads > 1) return median_seconds(call);
-  double start = thread_seconds();
+/** Samples of 200 us at least, for 0.2 s. */
+bench::Spread seconds_of(int32_t threads, const std::function<void()>& call) {
+  double start = bench::now(threads);
   call();
-  const int64_t inner = std::max<int64_t>(1, static_cast<int64_t>(2e-4 / std::max(thread_seconds() - start, 1e-9)));
+  const int64_t inner = std::max<int64_t>(1, static_cast<int64_t>(2e-4 / std::max(bench::now(threads) - start, 1e-9)));
   std::vector<double> samples;
   for (double total = 0; samples.size() < 5 || total < 0.2;) {
-    start = thread_seconds();
+    start = bench::now(threads);
     for (int64_t i = 0; i < inner; i++) call();
-    const double one = thread_seconds() - start;
+    const double one = bench::now(threads) - start;
     total += one;
     samples.push_back(one / static_cast<double>(inner));
   }
-  return bench::median(samples);
-}
-
-/** Runs fn(thread) on `threads` threads. */
-void on_threads(int32_t threads, const std::function<void(int)>& fn) {
-  std::vector<std::thread> others;
-  for (int32_t t = 1; t < threads; t++) others.emplace_back(fn, t);
-  fn(0);
-  for (std::thread& t : others) t.join();
-}
-
-/** Bytes a second that `threads` threads read of a buffer this large, over and over: from the cache it fits in. */
-double read_rate(int64_t bytes, int32_t threads) {
-  const bench::Aligned memory(bytes);
-  std::memset(memory.data(), 1, static_cast<size_t>(bytes));
-  const int64_t part = bytes / threads / 256 * 256, rounds = (int64_t{1} << 27) / part + 1;
-  const auto read = [&](int t) {
-    for (int64_t i = 0; i < rounds; i++) {
-      bench::sink = static_cast<double>(bench::read_streams(memory.data() + t * part, part));
-      __asm__ volatile("" ::: "memory");  // each round reads anew
-    }
-  };
-  const double seconds = seconds_of(threads, [&] {
-    if (threads == 1)
-      read(0);
-    else
-      on_threads(threads, read);
-  });
-  return static_cast<double>(part * threads * rounds) / seconds;
-}
-
-double fma_rate(int32_t tier, int32_t threads) {
-  const bool wide = tier == NM_TIER_AVX512;
-  const int64_t rounds = 1 << 20;
-  const auto multiply = [&](int) {
-    bench::sink = static_cast<double>(wide ? bench::fma_avx512(rounds) : bench::fma_avx2(rounds));
-  };
-  const double seconds = seconds_of(threads, [&] {
-    if (threads == 1)
-      multiply(0);
-    else
-      on_threads(threads, multiply);
-  });
-  return static_cast<double>(threads * rounds * 12 * 2 * (wide ? 16 : 8)) / seconds;
+  return bench::spread_of(samples);
 }
 
 void require(int32_t status) {
@@ -102,43 +47,49 @@ void require(int32_t status) {
 }
 
 const char* filter = nullptr;  // NULL = all
+bench::Rows* rows = nullptr;
 
-/** One line: `bytes` moved at best, against a read of as many bytes by the same number of threads. */
 bool wanted(const char* what) { return filter == nullptr || std::strstr(what, filter) != nullptr; }
 
-void streamed(const TestEngine& engine, int32_t threads, const char* what, double bytes,
+/** A call reads and writes arrays of this traffic, `array` bytes each: the limit is a plain loop that does the same. */
+void streamed(const TestEngine& engine, int32_t threads, const char* what, bench::Traffic traffic, double array,
               const std::function<void()>& call) {
   if (!wanted(what)) return;
-  const double seconds = seconds_of(threads, call), roof = read_rate(static_cast<int64_t>(bytes), threads);
-  std::printf("%-9s %-44s %10.2f us %8.1f GB/s  %5.1f %% of a read\n", engine.tier_name(), what, seconds * 1e6,
-              bytes / seconds * 1e-9, 100 * bytes / seconds / roof);
+  const bench::Spread seconds = seconds_of(threads, call);
+  const int64_t memory = static_cast<int64_t>(array) * bench::arrays_of(traffic);
+  const bench::Aligned from(memory);
+  bench::Roofs roofs(threads, engine.tier());
+  const double rate = bench::Roofs::median(0.1, [&] { return roofs.rate(traffic, from.data(), memory); });
+  const double bytes = array * static_cast<double>(bench::moves_of(traffic));
+  rows->add({what, engine.tier_name(), threads, seconds, bytes, bytes / rate, bench::traffic_name(traffic)});
 }
 
 void computed(const TestEngine& engine, int32_t threads, const char* what, double flops,
               const std::function<void()>& call) {
   if (!wanted(what)) return;
-  const double seconds = seconds_of(threads, call), roof = fma_rate(engine.tier(), threads);
-  std::printf("%-9s %-44s %10.2f us %8.1f GF/s  %5.1f %% of FMA\n", engine.tier_name(), what, seconds * 1e6,
-              flops / seconds * 1e-9, 100 * flops / seconds / roof);
+  const bench::Spread seconds = seconds_of(threads, call);
+  bench::Roofs roofs(threads, engine.tier());
+  const double rate = bench::Roofs::median(0.1, [&] { return roofs.fma_rate(); });
+  rows->add({what, engine.tier_name(), threads, seconds, flops, flops / rate, "FMA"});
 }
 
 void norms(const TestEngine& engine, int32_t threads) {
-  for (const int64_t rows : {1, 512}) {
+  for (const int64_t count : {1, 512}) {
     const int64_t cols = 2048;
-    Floats x = normals(rows * cols), y(x.size()), w = normals(cols);
+    Floats x = normals(count * cols), y(x.size()), w = normals(cols);
     nm_norm_args a = args<nm_norm_args>();
     a.eps = 1e-5f;
-    a.rows = rows;
+    a.rows = count;
     a.groups = 1;
     a.cols = a.x_stride = a.y_stride = cols;
     a.x = x.data();
     a.y = y.data();
     a.weight = w.data();
-    const double bytes = 8.0 * static_cast<double>(rows * cols);
-    const std::string name = nmtest::text("rms_norm %lld x 2048", static_cast<long long>(rows));
-    streamed(engine, threads, name.c_str(), bytes, [&] { require(nm_rms_norm(engine, &a)); });
-    const std::string layer = nmtest::text("layer_norm %lld x 2048", static_cast<long long>(rows));
-    streamed(engine, threads, layer.c_str(), bytes, [&] { require(nm_layer_norm(engine, &a)); });
+    const double array = 4.0 * static_cast<double>(count * cols);
+    const std::string name = nmtest::text("rms_norm %lld x 2048", static_cast<long long>(count));
+    streamed(engine, threads, name.c_str(), bench::kCopy, array, [&] { require(nm_rms_norm(engine, &a)); });
+    const std::string layer = nmtest::text("layer_norm %lld x 2048", static_cast<long long>(count));
+    streamed(engine, threads, layer.c_str(), bench::kCopy, array, [&] { require(nm_layer_norm(engine, &a)); });
   }
 }
 
@@ -156,23 +107,23 @@ void ropes(const TestEngine& engine, int32_t threads) {
   a.sin = sin.data();
   for (a.interleaved = 0; a.interleaved < 2; a.interleaved++)
     streamed(engine, threads, a.interleaved != 0 ? "rope interleaved 512 x 32 x 64" : "rope halves 512 x 32 x 64",
-             8.0 * static_cast<double>(T * H * D), [&] { require(nm_rope(engine, &a)); });
+             bench::kUpdate, 4.0 * static_cast<double>(T * H * D), [&] { require(nm_rope(engine, &a)); });
 }
 
 void activations(const TestEngine& engine, int32_t threads) {
-  const int64_t rows = 256, cols = 2048;
-  Floats x = normals(rows * cols), up = normals(rows * cols), y(x.size());
+  const int64_t count = 256, cols = 2048;
+  Floats x = normals(count * cols), up = normals(count * cols), y(x.size());
   const char* names[] = {"silu * up 256 x 2048", "gelu * up 256 x 2048", "gelu_tanh * up 256 x 2048",
                          "relu * up 256 x 2048"};
   for (int32_t kind = 0; kind < 4; kind++) {
     nm_activation_args a = args<nm_activation_args>();
     a.kind = kind;
-    a.rows = rows;
+    a.rows = count;
     a.cols = a.x_stride = a.up_stride = a.y_stride = cols;
     a.x = x.data();
     a.up = up.data();
     a.y = y.data();
-    streamed(engine, threads, names[kind], 12.0 * static_cast<double>(rows * cols),
+    streamed(engine, threads, names[kind], bench::kCombine, 4.0 * static_cast<double>(count * cols),
              [&] { require(nm_activate(engine, &a)); });
   }
 }
@@ -188,7 +139,7 @@ void sampling(const TestEngine& engine, int32_t threads) {
   s.cols = s.x_stride = s.y_stride = vocab;
   s.x = x.data();
   s.y = y.data();
-  streamed(engine, threads, "softmax 1 x 262144", 2 * bytes, [&] { require(nm_softmax(engine, &s)); });
+  streamed(engine, threads, "softmax 1 x 262144", bench::kCopy, bytes, [&] { require(nm_softmax(engine, &s)); });
 
   const float uniform = 0.7f;
   float logprob;
@@ -201,15 +152,15 @@ void sampling(const TestEngine& engine, int32_t threads) {
   a.uniform = &uniform;
   a.ids = &id;
   const auto call = [&] { require(nm_sample(engine, &a)); };
-  streamed(engine, threads, "sample greedy 262144", bytes, call);
+  streamed(engine, threads, "sample greedy 262144", bench::kRead, bytes, call);
   a.temperature = 1;
   a.top_k = 40;
-  streamed(engine, threads, "sample top_k 40 262144", bytes, call);
+  streamed(engine, threads, "sample top_k 40 262144", bench::kRead, bytes, call);
   a.logprobs = &logprob;
   a.top_p = 0.9f;
-  streamed(engine, threads, "sample top_k 40 top_p 0.9 logprob 262144", bytes, call);
+  streamed(engine, threads, "sample top_k 40 top_p 0.9 logprob 262144", bench::kRead, bytes, call);
   a.top_k = 0;
-  streamed(engine, threads, "sample top_p 0.9 logprob 262144", bytes, call);
+  streamed(engine, threads, "sample top_p 0.9 logprob 262144", bench::kRead, bytes, call);
 
   const int32_t target = 77;
   double nll;
@@ -219,7 +170,7 @@ void sampling(const TestEngine& engine, int32_t threads) {
   n.logits = x.data();
   n.targets = &target;
   n.nll = &nll;
-  streamed(engine, threads, "nll 262144", bytes, [&] { require(nm_nll(engine, &n)); });
+  streamed(engine, threads, "nll 262144", bench::kRead, bytes, [&] { require(nm_nll(engine, &n)); });
 }
 
 void conversions(const TestEngine& engine, int32_t threads) {
@@ -233,7 +184,8 @@ void conversions(const TestEngine& engine, int32_t threads) {
     a.count = n;
     a.x = in;
     a.y = out;
-    streamed(engine, threads, what, size * static_cast<double>(n), [&] { require(nm_convert(engine, &a)); });
+    streamed(engine, threads, what, bench::kCopy, size / 2 * static_cast<double>(n),
+             [&] { require(nm_convert(engine, &a)); });
   };
   one("bf16 to f32, 1 M", NM_BF16, NM_F32, half.data(), x.data(), 6);
   one("f16 to f32, 1 M", NM_F16, NM_F32, half.data(), x.data(), 6);
@@ -282,7 +234,8 @@ void attention(const TestEngine& engine, int32_t threads, int64_t H, int64_t KV,
       "attention H=%lld/%lld D=%lld S=%lld, %lld..%lld", static_cast<long long>(H), static_cast<long long>(KV),
       static_cast<long long>(D), static_cast<long long>(S), static_cast<long long>(begin), static_cast<long long>(end));
   if (end - begin == 1) {
-    streamed(engine, threads, name.c_str(), 8.0 * static_cast<double>(S * end * KV * D), call);
+    const double bytes = 8.0 * static_cast<double>(S * end * KV * D);
+    streamed(engine, threads, name.c_str(), bench::kRead, bytes, call);
   } else {
     const double seen = static_cast<double>((begin + end + 1) * (end - begin)) / 2;
     computed(engine, threads, name.c_str(), 4 * seen * static_cast<double>(S * H * D), call);
@@ -305,6 +258,8 @@ void attentions(const TestEngine& engine, int32_t threads) {
 int main(int count, char** words) {
   const int32_t threads = count > 1 ? std::atoi(words[1]) : 1;
   if (count > 2) filter = words[2];
+  bench::Rows all(count > 3 ? words[3] : nullptr);
+  rows = &all;
   nm_cpu_info cpu = args<nm_cpu_info>();
   require(nm_cpu_query(&cpu));
   std::printf("%s, %d thread(s); medians of %s\n", cpu.brand, threads,

@@ -2,8 +2,11 @@
 // switched off is listed with a minus sign, so that `doctor` can say why the fast path is off.
 #include "core/cpu_probe.h"
 
+#include <cmath>
 #include <cstdio>
 #include <cstring>
+
+#include "core/cgroup.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -16,7 +19,7 @@
 namespace nm {
 namespace {
 
-int32_t usable_cores() {
+int32_t affinity_cores() {
 #if defined(__linux__)
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -86,7 +89,8 @@ void probe_x86(CpuProbe& probe) {
 CpuProbe probe_once() {
   CpuProbe probe = {};
   std::snprintf(probe.brand, sizeof probe.brand, "unknown");
-  probe.logical_cores = usable_cores();
+  probe.affinity_cores = affinity_cores();
+  probe.logical_cores = usable_cores(probe.affinity_cores, cgroup_cpus(""));
   probe.tiers = 1u << NM_TIER_REFERENCE;
 #if defined(NM_EMULATE)  // a build for tests: no tier needs the CPU
   probe.tiers = (1u << NM_TIER_COUNT) - 1;
@@ -100,6 +104,10 @@ CpuProbe probe_once() {
 }
 
 }  // namespace
+
+int32_t usable_cores(int32_t cores, double quota) {
+  return quota > 0 && quota < cores ? static_cast<int32_t>(std::ceil(quota)) : cores;
+}
 
 const CpuProbe& cpu_probe() {
   static const CpuProbe probe = probe_once();

@@ -12,11 +12,15 @@ struct CpuProbe {
   char features[192];  // names, "-name" where the OS does not save the registers
   uint32_t tiers;      // bit t: tier t runs here
   int32_t best_tier;
-  int32_t logical_cores;
+  int32_t affinity_cores;  // that the process may run on
+  int32_t logical_cores;   // of these, as many as its cgroup grants time for
 };
 
 /** Probed once; never executes what it probes. */
 const CpuProbe& cpu_probe();
+
+/** `quota` CPUs' worth of time (0: no limit) on so many cores: rounded up, so that a part of a CPU is used, too. */
+int32_t usable_cores(int32_t cores, double quota);
 
 const char* tier_name(int32_t tier);
 

@@ -69,12 +69,13 @@ typedef enum nm_device_kind { NM_DEVICE_CPU = 0, NM_DEVICE_CUDA = 1 } nm_device_
 
 typedef struct nm_cpu_info {
   uint32_t struct_size;
-  int32_t logical_cores; /* that this process may use */
+  int32_t logical_cores; /* that this process may use: affinity_cores, or less where a cgroup has a CPU quota */
   char brand[64];
   char features[192]; /* space-separated names, e.g. "avx2 fma f16c avx512f"; "-name" = the CPU has it, the OS is not
                          saving its registers */
   int32_t best_tier;  /* nm_tier */
   uint32_t tiers;     /* bit t set: tier t runs here and is compiled in */
+  int32_t affinity_cores; /* that the system lets this process run on */
 } nm_cpu_info;
 
 NM_API int32_t nm_cpu_query(nm_cpu_info *info);

@@ -39,7 +39,7 @@ public class AttentionBenchmark extends OpBenchmark {
     batch.add(order, blocks, from, tokens);
     double bytes = 8.0 * to * KV * DIM + 8.0 * tokens * HEADS * DIM;
     double seen = (from + to + 1.0) * tokens / 2;
-    return new Work(bytes, bytes, 4 * seen * HEADS * DIM);
+    return new Work(Traffic.READ, bytes, bytes, 4 * seen * HEADS * DIM);
   }
 
   @Benchmark

@@ -49,7 +49,7 @@ public class LinearBenchmark extends OpBenchmark {
         copies[i] = Linear.pack(engine, "w", data, null);
       }
       double bytes = first.bytes() + 4.0 * m * (N + K);
-      return new Work(bytes, bytes * copies.length, 2.0 * m * N * K);
+      return new Work(Traffic.READ, bytes, bytes * copies.length, 2.0 * m * N * K);
     }
   }
 

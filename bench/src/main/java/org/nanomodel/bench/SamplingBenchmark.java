@@ -20,7 +20,7 @@ public class SamplingBenchmark extends OpBenchmark {
     probabilities = zeros(1, VOCAB);
     uniform = Tensor.ofFloats(arena, new float[] {0.7f}, 1);
     ids = Tensor.ofInts(arena, new int[] {0});
-    return Work.streaming((benchmark.endsWith("softmax") ? 8.0 : 4.0) * VOCAB);
+    return Work.streaming(benchmark.endsWith("softmax") ? Traffic.COPY : Traffic.READ, 4.0 * VOCAB);
   }
 
   @Benchmark

@@ -1,5 +1,6 @@
 package org.nanomodel.bench;
 
+import org.nanomodel.ops.Activation;
 import org.nanomodel.ops.BatchDescriptor;
 import org.nanomodel.ops.RopeTable;
 import org.nanomodel.tensor.Tensor;
@@ -24,6 +25,7 @@ public class SmallOpsBenchmark extends OpBenchmark {
   private Tensor weight;
   private Tensor gate;
   private Tensor up;
+  private Tensor ffn;
   private RopeTable table;
 
   @Override
@@ -33,6 +35,7 @@ public class SmallOpsBenchmark extends OpBenchmark {
     weight = normals(HIDDEN);
     gate = normals(rows, FFN);
     up = normals(rows, FFN);
+    ffn = zeros(rows, FFN);
     var angles = new float[HIDDEN / HEADS / 2];
     for (int i = 0; i < angles.length; i++) {
       angles[i] = (float) Math.pow(500_000, -i / (double) angles.length);
@@ -41,8 +44,11 @@ public class SmallOpsBenchmark extends OpBenchmark {
     var batch = new BatchDescriptor(arena, rows, 1, rows);
     batch.add(new int[] {0}, 1, 0, rows);
     ops.ropeTable(table, batch);
-    boolean activation = benchmark.endsWith("siluMul");
-    return Work.streaming(activation ? 12.0 * rows * FFN : 8.0 * rows * HIDDEN);
+    if (benchmark.endsWith("siluMul")) {
+      return Work.streaming(Traffic.COMBINE, 4.0 * rows * FFN);
+    }
+    return Work.streaming(
+        benchmark.endsWith("rope") ? Traffic.UPDATE : Traffic.COPY, 4.0 * rows * HIDDEN);
   }
 
   @Benchmark
@@ -62,6 +68,6 @@ public class SmallOpsBenchmark extends OpBenchmark {
 
   @Benchmark
   public void siluMul() {
-    ops.siluMul(gate, up);
+    ops.activateMul(ffn, Activation.SILU, gate, up); // in place, numbers would become subnormal
   }
 }

@@ -28,6 +28,7 @@ final class Doctor extends Verb {
     Engine.CpuInfo cpu = Engine.cpu();
     ObjectNode cpuJson = json.putObject("cpu");
     cpuJson.put("brand", cpu.brand()).put("logical_cores", cpu.logicalCores());
+    cpuJson.put("affinity_cores", cpu.affinityCores());
     cpu.features().forEach(cpuJson.putArray("features")::add);
     try (Engine opened = Engine.open(engine.options())) {
       String reason = reason(opened.tier(), cpu);
@@ -108,9 +109,10 @@ final class Doctor extends Verb {
             "nanomodel  %s, library ABI %s",
             json.get("version").asText(), json.get("abi").asText());
     console().print("jdk        %s", json.get("jdk").asText());
-    console()
-        .print(
-            "cpu        %s, %d cores", cpu.get("brand").asText(), cpu.get("logical_cores").asInt());
+    int cores = cpu.get("logical_cores").asInt();
+    int affinity = cpu.get("affinity_cores").asInt();
+    String limit = cores < affinity ? " of " + affinity + " by the CPU quota of the cgroup" : "";
+    console().print("cpu        %s, %d cores%s", cpu.get("brand").asText(), cores, limit);
     console().print("features   %s", String.join(" ", features));
     console()
         .print("tier       %s: %s", json.get("tier").asText(), json.get("tier_reason").asText());

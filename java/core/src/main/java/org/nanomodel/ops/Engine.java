@@ -176,6 +176,7 @@ public final class Engine implements AutoCloseable {
       return new CpuInfo(
           Native.text(nm_cpu_info.brand(info)),
           nm_cpu_info.logical_cores(info),
+          nm_cpu_info.affinity_cores(info),
           List.of(Native.text(nm_cpu_info.features(info)).strip().split(" +")),
           tierName(nm_cpu_info.best_tier(info)),
           List.copyOf(tiers));
@@ -185,13 +186,21 @@ public final class Engine implements AutoCloseable {
   /**
    * A processor as the library sees it.
    *
+   * @param logicalCores that this process may use: the affinity cores, or less where a cgroup (a
+   *     container) has a CPU quota
+   * @param affinityCores that the system lets it run on
    * @param features instruction sets; "-name" = present, but its registers are not saved by the
    *     operating system
    * @param bestTier what {@code auto} chooses
    * @param tiers what runs here
    */
   public record CpuInfo(
-      String brand, int logicalCores, List<String> features, String bestTier, List<String> tiers) {}
+      String brand,
+      int logicalCores,
+      int affinityCores,
+      List<String> features,
+      String bestTier,
+      List<String> tiers) {}
 
   private static int tierCode(String name) {
     String wanted = name.toLowerCase(Locale.ROOT);

@@ -21,6 +21,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     char features[192];
  *     int32_t best_tier;
  *     uint32_t tiers;
+ *     int32_t affinity_cores;
  * }
  * }
  */
@@ -36,7 +37,8 @@ public class nm_cpu_info {
         MemoryLayout.sequenceLayout(64, NanoModelH.C_CHAR).withName("brand"),
         MemoryLayout.sequenceLayout(192, NanoModelH.C_CHAR).withName("features"),
         NanoModelH.C_INT.withName("best_tier"),
-        NanoModelH.C_INT.withName("tiers")
+        NanoModelH.C_INT.withName("tiers"),
+        NanoModelH.C_INT.withName("affinity_cores")
     ).withName("nm_cpu_info");
 
     /**
@@ -374,6 +376,50 @@ public class nm_cpu_info {
      */
     public static void tiers(MemorySegment struct, int fieldValue) {
         struct.set(tiers$LAYOUT, tiers$OFFSET, fieldValue);
+    }
+
+    private static final OfInt affinity_cores$LAYOUT = (OfInt)$LAYOUT.select(groupElement("affinity_cores"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t affinity_cores
+     * }
+     */
+    public static final OfInt affinity_cores$layout() {
+        return affinity_cores$LAYOUT;
+    }
+
+    private static final long affinity_cores$OFFSET = $LAYOUT.byteOffset(groupElement("affinity_cores"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t affinity_cores
+     * }
+     */
+    public static final long affinity_cores$offset() {
+        return affinity_cores$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t affinity_cores
+     * }
+     */
+    public static int affinity_cores(MemorySegment struct) {
+        return struct.get(affinity_cores$LAYOUT, affinity_cores$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t affinity_cores
+     * }
+     */
+    public static void affinity_cores(MemorySegment struct, int fieldValue) {
+        struct.set(affinity_cores$LAYOUT, affinity_cores$OFFSET, fieldValue);
     }
 
     /**
