@@ -65,7 +65,9 @@ class QuantizeConfigTest {
   @ParameterizedTest
   @EnumSource(Format.class)
   void everyFormatCanBeAskedFor(Format format) {
-    assertThat(QuantizeConfig.builder().format(format).build().format()).isEqualTo(format);
+    int bits = format == Format.INT_QUANTIZED ? 8 : 4;
+    assertThat(QuantizeConfig.builder().bits(bits).format(format).build().format())
+        .isEqualTo(format);
   }
 
   @Test
