@@ -65,9 +65,9 @@ class QuantizeConfigTest {
   @ParameterizedTest
   @EnumSource(Format.class)
   void everyFormatCanBeAskedFor(Format format) {
-    int bits = format == Format.INT_QUANTIZED ? 8 : 4;
-    assertThat(QuantizeConfig.builder().bits(bits).format(format).build().format())
-        .isEqualTo(format);
+    boolean rows = format == Format.INT_QUANTIZED; // 8 bits, a scale a row
+    var builder = QuantizeConfig.builder().bits(rows ? 8 : 4).groupSize(rows ? -1 : 128);
+    assertThat(builder.format(format).build().format()).isEqualTo(format);
   }
 
   @Test

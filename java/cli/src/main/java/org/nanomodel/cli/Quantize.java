@@ -155,7 +155,10 @@ final class Quantize extends Verb {
         .forEach((key, modules) -> {
           String some = String.join(", ", modules.subList(0, Math.min(3, modules.size())));
           String more = modules.size() > 3 ? " and %d more".formatted(modules.size() - 3) : "";
-          console().note("dynamic %s: %d modules%s%s", key, modules.size(), modules.isEmpty() ? "" : ": " + some, more);
+          console()
+              .note(
+                  "dynamic %s: %d modules%s%s",
+                  key, modules.size(), modules.isEmpty() ? "" : ": " + some, more);
         });
   }
 

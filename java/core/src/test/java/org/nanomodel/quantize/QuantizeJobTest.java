@@ -277,8 +277,7 @@ class QuantizeJobTest {
       assertThat(made.bytes(table).mismatch(source.bytes(table))).isEqualTo(-1);
       assertThat(made.config().tiedEmbeddings()).isFalse();
       var expected =
-          Rtn.quantize(
-              arena, engine.ops(), source.tensor(table), config.defaults(), DataType.F16);
+          Rtn.quantize(arena, engine.ops(), source.tensor(table), config.defaults(), DataType.F16);
       var head = (QuantizedWeight) made.linear(arena, "lm_head");
       assertThat(head.codes().mismatch(expected.codes())).isEqualTo(-1);
       assertThat(ModelSize.of(made).bytes()).isEqualTo(result.bytes());
