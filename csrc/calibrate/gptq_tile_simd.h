@@ -75,6 +75,8 @@ void add(const float* a, const float* b, int64_t depth, float* c) {
 constexpr int64_t kGramRows = 256;
 
 void gram(const float* a, const float* b, int64_t depth, double* c) {
+  // c comes from memory: it is asked for now and needed 256 rows later.
+  for (int64_t i = 0; i < kNarrow * kStrip; i += 8) __builtin_prefetch(c + i, 1);
   for (int64_t m0 = 0; m0 < kNarrow; m0 += kTileRows)
     for (int64_t r0 = 0; r0 < kStrip; r0 += kTileVecs * Vec::N)
       for (int64_t t = 0; t < depth; t += kGramRows) {
@@ -85,6 +87,7 @@ void gram(const float* a, const float* b, int64_t depth, double* c) {
           for (int j = 0; j < kTileVecs; j++) sum[m][j].v = Vec::zero().v;
         const int64_t left = depth - t;
         multiply(sum, a + t * kStrip + m0, b + t * kStrip + r0, left < kGramRows ? left : kGramRows);
+        __asm__ volatile("" : : "r"(c) : "memory");  // else the compiler would load all of c before the loop
 #pragma GCC unroll 8
         for (int m = 0; m < kTileRows; m++)
 #pragma GCC unroll 8

@@ -11,7 +11,8 @@
 namespace nm {
 namespace {
 
-constexpr int64_t kRows = 1024;
+constexpr int64_t kRows = 512;
+constexpr int64_t kGroup = 4;
 
 /** Columns of one strip of x, or of exact - x, as [rows][48]; zero beyond K. */
 void lay_out(const nm_gram_args& a, bool difference, int64_t row, int64_t rows, int64_t strip, float* to) {
@@ -42,18 +43,24 @@ void check(const nm_gram_args& a) {
   check_array("cancel", a.cancel, 0);
 }
 
-/** All pairs (i, j) of strips, i <= j unless `square`, longest columns of pairs first. */
+/**
+ * fn(i, j) for all pairs of strips, i <= j unless `square`. An item of work is one strip i and a few j, which stay in the
+ * second cache from i to i; those with most i come first.
+ */
 template <class F>
 void for_pairs(Engine& engine, const int32_t* cancel, int64_t strips, bool square, F&& fn) {
-  const int64_t pairs = square ? strips * strips : strips * (strips + 1) / 2;
-  const int64_t grain = std::clamp<int64_t>(pairs / (8 * engine.threads()), 1, 4);
-  engine.parallel_for(pairs, grain, cancel, [&](int64_t begin, int64_t end, int) {
-    int64_t j = strips - 1, first = 0;
-    const auto column = [&] { return square ? strips : j + 1; };
-    while (begin >= first + column()) first += column(), j--;
-    for (int64_t pair = begin; pair < end; pair++) {
-      if (pair == first + column()) first += column(), j--;
-      fn(pair - first, j);
+  const int64_t groups = (strips - 1) / kGroup + 1;
+  const auto height = [&](int64_t g) { return square ? strips : std::min((g + 1) * kGroup, strips); };
+  int64_t items = 0;
+  for (int64_t g = 0; g < groups; g++) items += height(g);
+  const int64_t grain = std::clamp<int64_t>(items / (6 * engine.threads()), 1, 8);
+  engine.parallel_for(items, grain, cancel, [&](int64_t begin, int64_t end, int) {
+    int64_t g = groups - 1, first = 0;  // item of the group's first strip i
+    for (int64_t item = begin; item < end; item++) {
+      while (item >= first + height(g)) first += height(g--);
+      const int64_t i = item - first;
+      for (int64_t j = square ? g * kGroup : std::max(i, g * kGroup); j < std::min((g + 1) * kGroup, strips); j++)
+        fn(i, j);
     }
   });
 }

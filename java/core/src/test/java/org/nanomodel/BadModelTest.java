@@ -15,7 +15,6 @@ import java.util.stream.Stream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
@@ -26,7 +25,6 @@ import org.nanomodel.checkpoint.TinyModel;
  * Whole models, spoilt in one place (RELIABILITY C1 to C10): each is refused by file and field, and
  * a good model loads afterwards in the same JVM.
  */
-@Timeout(60)
 class BadModelTest {
   private static final TinyModel TINY = new TinyModel(32, 64, 2, false);
 

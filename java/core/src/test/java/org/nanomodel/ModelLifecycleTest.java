@@ -14,13 +14,11 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.ExecutionException;
 import org.junit.jupiter.api.Assumptions;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 import org.nanomodel.checkpoint.TinyModel;
 import org.nanomodel.generate.GenerateOptions;
 
 /** Models that come and go: unused, in use, a hundred times, and with the whole JVM. */
-@Timeout(180)
 class ModelLifecycleTest {
   private static final int[] PROMPT = {3, 14, 15, 9, 26};
   private static final Path STATUS = Path.of("/proc/self/status");

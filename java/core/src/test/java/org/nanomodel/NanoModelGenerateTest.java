@@ -12,7 +12,6 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.nanomodel.generate.FinishReason;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
@@ -21,7 +20,6 @@ import org.nanomodel.generate.Request;
 import org.nanomodel.ops.Cancel;
 
 /** What a user does with a model that writes, on the bundled model. */
-@Timeout(120)
 class NanoModelGenerateTest {
   private static final String PROMPT = "Once upon a time";
   private static NanoModel model;

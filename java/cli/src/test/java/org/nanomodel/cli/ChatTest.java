@@ -14,12 +14,10 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 
 /** The verb chat, with piped input, and Ctrl-C in a process of its own. */
-@Timeout(120)
 class ChatTest {
   private static Nanomodel chat(String input, String... flags) {
     InputStream before = System.in;

@@ -11,13 +11,11 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.condition.DisabledOnOs;
 import org.junit.jupiter.api.condition.OS;
 
 /** Ctrl-C, in a process of its own. */
 @DisabledOnOs(OS.WINDOWS)
-@Timeout(120)
 class InterruptsTest {
   private static Process start(String... args) throws IOException {
     List<String> command = new ArrayList<>();

@@ -14,7 +14,6 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.nanomodel.SharedData;
@@ -76,7 +75,6 @@ class TemplateTest {
   }
 
   @ParameterizedTest
-  @Timeout(20)
   @ValueSource(
       strings = {
         "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
@@ -109,7 +107,6 @@ class TemplateTest {
   }
 
   @Test
-  @Timeout(20)
   void deepNestingIsAnError() {
     for (String deep :
         List.of(

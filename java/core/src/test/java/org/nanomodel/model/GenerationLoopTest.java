@@ -17,7 +17,6 @@ import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.nanomodel.generate.FinishReason;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
@@ -30,7 +29,6 @@ import org.nanomodel.generate.TokenListener;
 import org.nanomodel.ops.Cancel;
 
 /** Here, not in its package, for the sake of the small random model. */
-@Timeout(120)
 class GenerationLoopTest {
   private static final Config CONFIG = TestConfig.parse(TestConfig.llama());
   private static CausalModel model;

@@ -10,7 +10,6 @@ import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.nanomodel.generate.FinishReason;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
@@ -19,7 +18,6 @@ import org.nanomodel.generate.Request;
 import org.nanomodel.ops.Cancel;
 
 /** Here, not in its package, for the sake of the small random model. */
-@Timeout(60)
 class GeneratorTest {
   private static final Config CONFIG = TestConfig.parse(TestConfig.llama());
   private static CausalModel model;

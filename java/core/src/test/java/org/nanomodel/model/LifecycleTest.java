@@ -8,7 +8,6 @@ import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicBoolean;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.nanomodel.generate.FinishReason;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
@@ -18,7 +17,6 @@ import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 
 /** Closing: twice, too early, while others are at work. */
-@Timeout(60)
 class LifecycleTest {
   private static final Config CONFIG = TestConfig.parse(TestConfig.llama());
   private static final MemoryWeights WEIGHTS = MemoryWeights.random(CONFIG, 1);

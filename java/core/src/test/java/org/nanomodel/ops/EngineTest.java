@@ -7,7 +7,6 @@ import java.lang.foreign.Arena;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.Timeout;
 import org.nanomodel.Backend;
 import org.nanomodel.BestDevice;
 import org.nanomodel.CancelledException;
@@ -16,7 +15,6 @@ import org.nanomodel.NativeException;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-@Timeout(60)
 class EngineTest {
   @Test
   void everyTierOfThisMachineOpensAndSaysItsName() {

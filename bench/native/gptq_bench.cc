@@ -1,0 +1,199 @@
+// GPTQ: seconds and GFLOP/s of the three steps, and their share of the FMA from registers that this machine gives in the
+// same run (float64 for the factor: half of it). Counted are the operations that the mathematics asks for: T K^2 for the
+// Gram matrix, K^3 / 3 for the factor, N K^2 for the column loop. Medians; calls alternate with pieces of the roof; on
+// one thread by the thread's own clock.
+//
+//   gptq_bench [--tier NAME] [--threads 1,2] [--k 1024,2048,4096] [--rows 16384] [--step gram,factor,quantize]
+#include <time.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "bench_roofs.h"
+#include "calibrate/strips.h"
+#include "harness.h"
+
+using nmtest::args;
+using nmtest::Random;
+using nmtest::TestEngine;
+
+namespace {
+
+/** Wall seconds, or on one thread those of its own clock: other programs on the machine do not count. */
+double seconds_now(int threads) {
+  timespec now;
+  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+struct Options {
+  std::string tier, threads = "1,2", k = "1024,2048,4096", rows = "16384", step = "gram,factor,quantize";
+};
+
+std::vector<int64_t> numbers(const std::string& list) {
+  std::vector<int64_t> found;
+  for (size_t at = 0; at < list.size(); at = std::min(list.find(',', at), list.size() - 1) + 1)
+    found.push_back(std::strtoll(list.c_str() + at, nullptr, 10));
+  return found;
+}
+
+/** One module: inputs, their Gram matrix, a factor, weights of N = K. */
+class Module {
+ public:
+  Module(const TestEngine& engine, int threads, int64_t k, int64_t rows)
+      : engine_(engine), threads_(threads), k_(k), rows_(rows), roofs_(threads, engine.tier()) {
+    const int64_t chunk = std::min<int64_t>(rows, 2048);  // what a batch of calibration brings at once
+    x_.resize(static_cast<size_t>(chunk * k));
+    w_.resize(static_cast<size_t>(k * k));
+    Random random(1);
+    for (float& x : x_) x = random.normal();
+    for (float& w : w_) w = 0.05f * random.normal();
+    const auto triangle = static_cast<size_t>(nm::triangle(nm::strips_of(k)));
+    gram_.resize(triangle);
+    factor_.resize(triangle);
+    pivots_.resize(static_cast<size_t>(k));
+    perm_.resize(static_cast<size_t>(k));
+    codes_.resize(static_cast<size_t>(k * k));
+    scales_.resize(static_cast<size_t>((k + 127) / 128 * k));
+    zeros_.resize(scales_.size());
+    gram();
+    factor();
+  }
+
+  void gram() {
+    nm_gram_args a = args<nm_gram_args>();
+    a.k = a.x_stride = k_;
+    a.x = x_.data();
+    a.gram = gram_.data();
+    const auto chunk = static_cast<int64_t>(x_.size()) / k_;
+    for (int64_t row = 0; row < rows_; row += chunk) {
+      a.t = std::min(chunk, rows_ - row);
+      NM_OK_CALL(nm_gram(engine_, &a));
+    }
+  }
+
+  void factor() {
+    nm_gptq_factor_args a = args<nm_gptq_factor_args>();
+    a.order = NM_GPTQ_ORDER_GROUP_AWARE;
+    a.rows = rows_;
+    a.k = k_;
+    a.group_size = 128;
+    a.gram = gram_.data();
+    a.damp = 0.05;
+    a.damp_increment = 0.01;
+    a.factor = factor_.data();
+    a.pivots = pivots_.data();
+    a.perm = perm_.data();
+    double used[2];
+    a.used = used;
+    NM_OK_CALL(nm_gptq_factor(engine_, &a));
+  }
+
+  void quantize() {
+    nm_codes out = args<nm_codes>();
+    out.bits = 4;
+    out.n = out.k = k_;
+    out.group_size = 128;
+    out.codes = codes_.data();
+    out.scales = scales_.data();
+    out.zeros = zeros_.data();
+    nm_gptq_quantize_args a = args<nm_gptq_quantize_args>();
+    a.sym = 1;
+    a.scale_type = NM_F16;
+    a.w = w_.data();
+    a.w_stride = k_;
+    a.factor = factor_.data();
+    a.pivots = pivots_.data();
+    a.perm = perm_.data();
+    a.out = &out;
+    double loss;
+    a.loss = &loss;
+    NM_OK_CALL(nm_gptq_quantize(engine_, &a));
+  }
+
+  void measure(const char* what, double flops, double roof_share, const std::function<void()>& call) {
+    std::vector<double> ours, roof;
+    const double begin = seconds_now(threads_);
+    while (ours.size() < 3 || (seconds_now(threads_) < begin + 2 && ours.size() < 25)) {
+      roof.push_back(roof_share * fma_rate(std::min(flops, 2e10)));
+      const double start = seconds_now(threads_);
+      call();
+      ours.push_back(flops / (seconds_now(threads_) - start) * 1e-9);
+    }
+    const double typical = bench::median(ours), most = bench::median(roof);
+    std::printf("%-7s %dT K %-5lld %-9s %8.3f s %7.1f of %6.1f GFLOP/s %4.0f %%\n", engine_.tier_name(), threads_,
+                static_cast<long long>(k_), what, flops / typical * 1e-9, typical, most, 100 * typical / most);
+    std::fflush(stdout);
+  }
+
+ private:
+  /** GFLOP/s of so many operations in registers. */
+  double fma_rate(double flops) {
+    if (threads_ > 1) return roofs_.fma(flops);
+    const bool wide = engine_.tier() == NM_TIER_AVX512;
+    const double round = 12.0 * 2 * (wide ? 16 : 8);
+    const auto rounds = static_cast<int64_t>(flops / round);
+    const double start = seconds_now(1);
+    bench::sink = static_cast<double>(wide ? bench::fma_avx512(rounds) : bench::fma_avx2(rounds));
+    return static_cast<double>(rounds) * round / (seconds_now(1) - start) * 1e-9;
+  }
+
+  const TestEngine& engine_;
+  const int threads_;
+  const int64_t k_, rows_;
+  bench::Roofs roofs_;
+  std::vector<float> x_, w_, factor_, pivots_, scales_;
+  std::vector<double> gram_;
+  std::vector<int32_t> perm_;
+  std::vector<uint8_t> codes_, zeros_;
+};
+
+Options parse(int argc, char** argv) {
+  Options o;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const std::string key = argv[i];
+    std::string* to = key == "--tier"      ? &o.tier
+                      : key == "--threads" ? &o.threads
+                      : key == "--k"       ? &o.k
+                      : key == "--rows"    ? &o.rows
+                      : key == "--step"    ? &o.step
+                                           : nullptr;
+    if (to == nullptr) {
+      std::printf("unknown option %s\n", argv[i]);
+      std::exit(2);
+    }
+    *to = argv[i + 1];
+  }
+  return o;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Options options = parse(argc, argv);
+  nm_cpu_info cpu = args<nm_cpu_info>();
+  nm_cpu_query(&cpu);
+  double load = 0;
+  if (getloadavg(&load, 1) < 1) load = -1;
+  std::printf("%s, %d cores, load %.1f, %s\n", cpu.brand, cpu.logical_cores, load, cpu.features);
+  const int64_t rows = numbers(options.rows).at(0);
+  const auto wanted = [&](const char* step) { return options.step.find(step) != std::string::npos; };
+  for (const int32_t tier : nmtest::tiers()) {
+    if (tier == NM_TIER_REFERENCE || (!options.tier.empty() && options.tier != nmtest::name_of_tier(tier))) continue;
+    for (const int64_t threads : numbers(options.threads)) {
+      const TestEngine engine(tier, static_cast<int32_t>(threads));
+      for (const int64_t k : numbers(options.k)) {
+        Module m(engine, static_cast<int>(threads), k, rows);
+        const auto K = static_cast<double>(k);
+        if (wanted("gram")) m.measure("gram", static_cast<double>(rows) * K * K, 1, [&] { m.gram(); });
+        if (wanted("factor")) m.measure("factor", K * K * K / 3, 0.5, [&] { m.factor(); });
+        if (wanted("quantize")) m.measure("quantize", K * K * K, 1, [&] { m.quantize(); });
+      }
+    }
+  }
+  return 0;
+}
