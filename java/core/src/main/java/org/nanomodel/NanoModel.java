@@ -31,6 +31,7 @@ import org.nanomodel.model.Embedder;
 import org.nanomodel.model.Scorer;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.EngineOptions;
+import org.nanomodel.quantize.Calibration;
 import org.nanomodel.quantize.QuantizeJob;
 import org.nanomodel.quantize.QuantizeListener;
 import org.nanomodel.quantize.QuantizeResult;
@@ -366,7 +367,11 @@ public final class NanoModel implements AutoCloseable {
 
   private QuantizeResult quantizeInto(
       TextData calibration, Path output, QuantizeListener listener) {
-    var job = QuantizeJob.of(directory(), requireConfig(), engine, output).listener(listener);
+    var quantizeConfig = requireConfig();
+    var job = QuantizeJob.of(directory(), quantizeConfig, engine, output).listener(listener);
+    if (calibration != null && quantizeConfig.method().isCalibrated()) {
+      job.calibration(Calibration.of(calibration, tokenizer(), config()));
+    }
     var result = job.run();
     standOn(result.output());
     quantized = true;

@@ -27,6 +27,7 @@ class ApiExamplesTest {
       """
       import java.util.*;
       import org.nanomodel.*;
+      import org.nanomodel.data.*;
       import org.nanomodel.generate.*;
       import org.nanomodel.ops.*;
 

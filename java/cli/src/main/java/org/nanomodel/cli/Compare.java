@@ -12,6 +12,7 @@ import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.ModelSize;
+import org.nanomodel.data.DataOptions;
 import org.nanomodel.data.TextData;
 import org.nanomodel.evaluate.PerplexityOptions;
 import org.nanomodel.evaluate.Protocol;
@@ -61,6 +62,18 @@ final class Compare extends Verb {
   @Mixin private DataFlags data;
 
   @Option(
+      names = "--calibration",
+      paramLabel = "DATA",
+      description = "What gptq runs the model on: a file, or a bundled text (stories-calib).")
+  private String calibration;
+
+  @Option(
+      names = "--calibration-samples",
+      paramLabel = "N",
+      description = "So many documents or rows of it. Default: all.")
+  private int calibrationSamples;
+
+  @Option(
       names = "--protocol",
       paramLabel = "NAME",
       defaultValue = "windows",
@@ -102,6 +115,7 @@ final class Compare extends Verb {
     List<Comparison.Measured> measured =
         new Comparison(source, candidates, engine.options(), console())
             .overwrite(overwrite)
+            .calibration(calibrationData(configs))
             .run(originalName(source), text, how);
     Report report =
         new Report(
@@ -110,6 +124,18 @@ final class Compare extends Verb {
                 .formatted(shortName(text), protocol, window > 0 ? ", window " + window : ""),
             measured.stream().map(Comparison.Measured::row).toList());
     publish(report, text);
+  }
+
+  private TextData calibrationData(List<QuantizeConfig> configs) {
+    if (configs.stream().noneMatch(config -> config.method().isCalibrated())) {
+      return null;
+    }
+    if (calibration == null) {
+      throw new UsageException(
+          "--calibration is missing: gptq needs a file of texts or ids, or a bundled text such as"
+              + " stories-calib");
+    }
+    return TextData.open(calibration, DataOptions.ALL.withSamples(calibrationSamples));
   }
 
   /** Whatever a configuration refuses was typed here: a usage error. */

@@ -19,6 +19,7 @@ import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
 import org.nanomodel.generate.Generator;
 import org.nanomodel.ops.EngineOptions;
+import org.nanomodel.quantize.Calibration;
 import org.nanomodel.quantize.PeakMemory;
 import org.nanomodel.quantize.QuantizeJob;
 import org.nanomodel.tokenizer.Tokenizer;
@@ -60,6 +61,7 @@ final class Comparison {
   private final Console console;
   private final Progress progress;
   private boolean overwrite;
+  private TextData calibration;
 
   /**
    * @param quantized where each is, or is to be made
@@ -75,6 +77,12 @@ final class Comparison {
   /** Makes checkpoints anew where something else is in their place. */
   Comparison overwrite(boolean value) {
     overwrite = value;
+    return this;
+  }
+
+  /** Data for methods that need some; may be null. */
+  Comparison calibration(TextData value) {
+    calibration = value;
     return this;
   }
 
@@ -113,6 +121,9 @@ final class Comparison {
     try (NanoModel model = AutoNanoModel.load(source, candidate.config(), options)) {
       var job =
           QuantizeJob.of(model.directory(), candidate.config(), model.engine(), candidate.path());
+      if (candidate.config().method().isCalibrated()) {
+        job.calibration(Calibration.of(calibration, model.tokenizer(), model.config()));
+      }
       var result = job.overwrite(overwrite).cancel(console.cancel()).run();
       if (result.alreadyDone()) {
         console.note("%s is there already", candidate.path());

@@ -128,13 +128,41 @@ final class Quantize extends Verb {
               .listener(new Watcher());
       calibration.activationScales().ifPresent(job::activationScales);
       calibration.offload().ifPresent(folder -> job.offloadToDisk(folder.orElse(null)));
+      preflight(job.plan());
       job.plan().warnings().forEach(warning -> console().note("warning: %s", warning));
+      budget(job);
       if (dryRun) {
         show(job.plan(), config);
       } else {
         show(job.run());
       }
     }
+  }
+
+  private void budget(QuantizeJob job) throws IOException {
+    var needs = job.estimate();
+    var disk = Files.getFileStore(existing(output.toAbsolutePath())).getUsableSpace();
+    console()
+        .note(
+            "needs about %.0f MB of memory, %.0f MB of disk (%.0f MB are free), %.0f s",
+            needs.memoryBytes() / 1e6, needs.diskBytes() / 1e6, disk / 1e6, needs.seconds());
+  }
+
+  private static Path existing(Path path) {
+    return Files.exists(path) || path.getParent() == null ? path : existing(path.getParent());
+  }
+
+  /** What each pattern decides about, before hours are spent on a misspelt one. */
+  private void preflight(QuantizePlan plan) {
+    plan.matches()
+        .forEach((key, modules) -> {
+          String some = String.join(", ", modules.subList(0, Math.min(3, modules.size())));
+          String more = modules.size() > 3 ? " and %d more".formatted(modules.size() - 3) : "";
+          console()
+              .note(
+                  "dynamic %s: %d modules%s%s",
+                  key, modules.size(), modules.isEmpty() ? "" : ": " + some, more);
+        });
   }
 
   /** Whatever the configuration refuses was typed here: a usage error. */

@@ -75,7 +75,7 @@ class FailuresTest {
     Nanomodel.run("demo", "--web").failed(2, "--web");
     String output = directory.resolve("q").toString();
     Nanomodel.run("quantize", "-m", Nanomodel.model(), "-o", output, "--method", "gptq")
-        .failed(2, "gptq", "rtn");
+        .failed(2, "--calibration", "gptq");
     Nanomodel.run("quantize", "-m", Nanomodel.model(), "-o", output, "--bits", "5").failed(2, "5");
     Nanomodel.run("convert", "-m", Nanomodel.model(), "-o", output, "--format", "marlin")
         .failed(1, "is a float model", "marlin");

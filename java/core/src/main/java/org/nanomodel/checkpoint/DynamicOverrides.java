@@ -5,7 +5,9 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
@@ -120,6 +122,16 @@ public final class DynamicOverrides {
       match(module).ifPresent(unused::remove);
     }
     return unused.stream().map(Rule::key).toList();
+  }
+
+  /** What each key decides about, in the order in which keys are asked; nothing for some, maybe. */
+  public Map<String, List<String>> matched(Collection<String> modules) {
+    var matched = new LinkedHashMap<String, List<String>>();
+    rules.forEach(rule -> matched.put(rule.key(), new ArrayList<>()));
+    for (String module : modules) {
+      match(module).ifPresent(rule -> matched.get(rule.key()).add(module));
+    }
+    return matched;
   }
 
   private Optional<Rule> match(String module) {

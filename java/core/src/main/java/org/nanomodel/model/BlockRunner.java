@@ -38,9 +38,12 @@ public final class BlockRunner implements AutoCloseable {
    */
   public void run(Ops ops, Block block, Tensor x, int... lengths) {
     begin(x, lengths);
-    scratch.begin(ops, batch);
-    block.forward(ops, scratch, x, batch, cache.layer(0));
-    end();
+    try {
+      scratch.begin(ops, batch);
+      block.forward(ops, scratch, x, batch, cache.layer(0));
+    } finally {
+      end(); // also when the ops left the block in its middle
+    }
   }
 
   /**

@@ -47,6 +47,9 @@ final class Assembly {
       DurableFiles.write(
           job.staging().resolve("quant_log.csv"), log(results).getBytes(StandardCharsets.UTF_8));
       var model = source.configJson();
+      if (unties()) {
+        model.put("tie_word_embeddings", false);
+      }
       var quantization = scheme.describe(model);
       CheckpointWriter.write(
           job.staging(),
@@ -91,12 +94,28 @@ final class Assembly {
                     () -> changed.segment(tensor.name())));
         continue;
       }
-      SafetensorsFile file = files.get(tensor.name());
-      for (TensorSpec spec : module.tensors()) {
-        entries.add(Entry.of(spec, () -> file.segment(spec.name())));
-      }
+      add(entries, module, files.remove(tensor.name()));
+    }
+    if (unties() && files.containsKey(head() + ".weight")) {
+      add(entries, modules.get(head() + ".weight"), files.get(head() + ".weight"));
     }
     return entries;
+  }
+
+  private static void add(List<Entry> entries, QuantizePlan.Module module, SafetensorsFile file) {
+    for (TensorSpec spec : module.tensors()) {
+      entries.add(Entry.of(spec, () -> file.segment(spec.name())));
+    }
+  }
+
+  private String head() {
+    return source.config().tree().head();
+  }
+
+  /** A head that was tied to the embedding is one of its own now. */
+  private boolean unties() {
+    return source.config().tiedEmbeddings()
+        && plan.modules().stream().anyMatch(m -> m.name().equals(head()));
   }
 
   private static String log(List<ModuleResult> results) {

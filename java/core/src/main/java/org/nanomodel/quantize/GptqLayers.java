@@ -91,6 +91,8 @@ final class GptqLayers implements LayerMethod {
       try (var embedding = TokenEmbedding.load(ops.engine(), model, source)) {
         states = stage.embed(embedding);
       }
+      source.release(model.tree().embedding() + ".weight");
+      System.gc(); // the copy of the table, often the largest tensor, is not needed any more
     }
     pending.forEach(this::replay);
     pending.clear();

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import org.nanomodel.BadModelException;
 import org.nanomodel.NativeException;
 import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.model.Config;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.DataType;
@@ -12,14 +13,22 @@ import org.nanomodel.tensor.Tensor;
 /** The float weights of the source, as methods want them. */
 final class LayerFloats {
   private final ModelDirectory source;
+  private final Config model;
 
   LayerFloats(ModelDirectory source) {
     this.source = source;
+    this.model = source.config();
+  }
+
+  /** The module whose weight this one has: the embedding, for a head that is tied to it. */
+  private String holder(String module) {
+    boolean tied = model.tiedEmbeddings() && module.equals(model.tree().head());
+    return tied ? model.tree().embedding() : module;
   }
 
   /** W of a module, F32 [N, K]; the file's own memory where it holds F32. */
   Tensor of(Arena arena, Ops ops, String module) {
-    var weight = (FloatWeight) source.linear(arena, module);
+    var weight = (FloatWeight) source.linear(arena, holder(module));
     Tensor stored = Tensor.of(weight.type(), weight.data(), weight.n(), weight.k());
     if (weight.type() == DataType.F32) {
       return stored;
@@ -31,7 +40,7 @@ final class LayerFloats {
 
   /** Gives the memory of the file's pages back. */
   void release(String module) {
-    source.release(module + ".weight");
+    source.release(holder(module) + ".weight");
   }
 
   /** A refusal by native code, with the tensor that it is about. */

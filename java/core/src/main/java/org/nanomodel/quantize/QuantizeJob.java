@@ -132,6 +132,11 @@ public final class QuantizeJob {
     return plan;
   }
 
+  /** About what it will need. */
+  public QuantizeEstimate estimate() {
+    return QuantizeEstimate.of(plan(), config, source.config(), calibration, offload, engine);
+  }
+
   /**
    * Does it, or finds that it is done already. Cancelled or killed, it can be run again and goes
    * on.

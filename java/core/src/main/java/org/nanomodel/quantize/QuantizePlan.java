@@ -28,6 +28,7 @@ import org.nanomodel.tensor.DataType;
  * @param layers the blocks in order, each with the modules to quantize; the head, if any, is one
  *     more
  * @param skipped linears that {@code dynamic} leaves in float
+ * @param matches what each key of {@code dynamic} decides about
  * @param warnings what may surprise the user, or other readers of the checkpoint
  * @param bytes of all tensors of the checkpoint
  * @param quantizedBytes of qweight, qzeros, scales and g_idx
@@ -37,6 +38,7 @@ import org.nanomodel.tensor.DataType;
 public record QuantizePlan(
     List<Layer> layers,
     List<String> skipped,
+    Map<String, List<String>> matches,
     List<String> warnings,
     long bytes,
     long quantizedBytes,
@@ -113,6 +115,7 @@ public record QuantizePlan(
     private final Codec codec;
     private final Config model;
     private final ModuleTree tree;
+    private final boolean unties;
     private final List<String> skipped = new ArrayList<>();
 
     Planner(ModelDirectory source, QuantizeConfig config) {
@@ -121,13 +124,14 @@ public record QuantizePlan(
       this.codec = Codec.of(config.format());
       this.model = source.config();
       this.tree = model.tree();
+      this.unties = config.lmHead() && model.tiedEmbeddings();
     }
 
     QuantizePlan plan() {
       var layers = new ArrayList<Layer>();
       IntStream.range(0, model.layers()).forEach(i -> layers.add(layer(i, tree.linears(i))));
       if (config.lmHead()) {
-        layers.add(layer(model.layers(), List.of(head())));
+        layers.add(layer(model.layers(), List.of(tree.head())));
       }
       var modules = layers.stream().flatMap(l -> l.modules().stream()).toList();
       if (modules.isEmpty()) {
@@ -135,28 +139,27 @@ public record QuantizePlan(
             "dynamic leaves all modules of " + source.path() + " in float");
       }
       long total = source.tensors().stream().mapToLong(TensorInfo::byteSize).sum();
-      long replaced = modules.stream().mapToLong(m -> weight(m.name()).byteSize()).sum();
+      long replaced =
+          modules.stream()
+              .flatMap(m -> source.find(m.name() + ".weight").stream())
+              .mapToLong(TensorInfo::byteSize)
+              .sum();
+      long added =
+          modules.stream()
+              .filter(m -> source.find(m.name() + ".weight").isEmpty())
+              .mapToLong(m -> m.n() * m.k())
+              .sum();
       long quantized =
           modules.stream().flatMap(m -> m.tensors().stream()).mapToLong(TensorSpec::byteSize).sum();
       return new QuantizePlan(
           List.copyOf(layers),
           List.copyOf(skipped),
+          matches(),
           warnings(modules),
           total - replaced + quantized,
           quantized,
-          source.tensors().stream().mapToLong(TensorInfo::elements).sum(),
+          source.tensors().stream().mapToLong(TensorInfo::elements).sum() + added,
           modules.stream().mapToLong(m -> m.n() * m.k()).sum());
-    }
-
-    private String head() {
-      if (model.tiedEmbeddings() || !source.has(tree.head() + ".weight")) {
-        throw new NanoModelException(
-            "lm_head of "
-                + source.path()
-                + " is the embedding itself (tie_word_embeddings), which stays in float: leave"
-                + " lm_head off");
-      }
-      return tree.head();
     }
 
     private Layer layer(int number, List<String> names) {
@@ -193,18 +196,24 @@ public record QuantizePlan(
       return new Module(name, n, k, scheme, scaleType, codec.specs(name, n, k, scheme, scaleType));
     }
 
+    /** Of a tied head, that of the embedding. */
     private TensorInfo weight(String module) {
+      String holder = unties && module.equals(tree.head()) ? tree.embedding() : module;
       TensorInfo weight =
           source
-              .find(module + ".weight")
+              .find(holder + ".weight")
               .orElseThrow(() ->
                   new BadModelException(
-                      source.path() + ": tensor '" + module + ".weight' is missing"));
+                      source.path() + ": tensor '" + holder + ".weight' is missing"));
       if (weight.rank() != 2 || weight.elements() == 0) {
         throw new BadModelException(
             source.path() + ": tensor " + weight + " is no matrix [N, K] that could be quantized");
       }
       return weight;
+    }
+
+    private Map<String, List<String>> matches() {
+      return config.dynamic().matched(linears());
     }
 
     private List<String> warnings(List<Module> modules) {
@@ -218,6 +227,12 @@ public record QuantizePlan(
         for (String caution : codec.cautions(m.n(), m.k(), m.scheme())) {
           cautions.computeIfAbsent(caution, c -> new ArrayList<>()).add(m.name());
         }
+      }
+      if (unties && modules.stream().anyMatch(m -> m.name().equals(tree.head()))) {
+        warnings.add(
+            tree.head()
+                + " is the embedding itself, which stays in float: the quantized head is written"
+                + " beside it, and tie_word_embeddings becomes false");
       }
       cautions.forEach((what, of) -> warnings.add(Codec.several(of) + " " + what));
       for (Layer layer : fusedDifferently(modules)) {

@@ -54,6 +54,18 @@ class BlockWalkTest {
     chunks = TextChunks.of(rows, 50, Integer.MAX_VALUE);
   }
 
+  @Test
+  void aPassThatStopsInTheMiddleLeavesNothingBehind() {
+    var random = new Random(6);
+    var rows = new ArrayList<int[]>();
+    for (int i = 0; i < 40; i++) { // chunks of one long row, and of many short ones
+      rows.add(random.ints(i % 8 == 0 ? 60 : 5, 0, TinyModel.VOCAB).toArray());
+    }
+    chunks = TextChunks.of(rows, 60, Integer.MAX_VALUE);
+    assertThat(chunks.maxTexts()).isGreaterThan(5);
+    assertThat(sequential(true, Optional.empty()).outputs()).hasSameSizeAs(chunks.chunks());
+  }
+
   @AfterEach
   void close() {
     source.close();

@@ -293,6 +293,18 @@ class GptqJobTest {
   }
 
   @Test
+  void whatAJobNeedsIsEstimatedBeforeItBegins() {
+    try (var source = ModelDirectory.open(model, engine)) {
+      var inMemory = job(source, CONFIG, "out").estimate();
+      var onDisk = job(source, CONFIG, "out").offloadToDisk(null).estimate();
+      long states = 4 * calibration(source, 1).tokens() * (64 + 96 + 64);
+      assertThat(inMemory.memoryBytes() - onDisk.memoryBytes()).isEqualTo(states);
+      assertThat(onDisk.diskBytes() - inMemory.diskBytes()).isEqualTo(states);
+      assertThat(inMemory.seconds()).isPositive().isFinite();
+    }
+  }
+
+  @Test
   void theCheckpointSaysHowItWasMade() throws IOException {
     run(CONFIG, "out");
     var meta = JsonFile.read(temp.resolve("out/quantize_config.json")).path("meta");

@@ -9,8 +9,10 @@ import java.util.List;
 import java.util.Map;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
-import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.nanomodel.Method;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.TinyModel;
@@ -21,8 +23,8 @@ import org.nanomodel.ops.Engine;
  * byte-equal.
  */
 class KilledJobTest {
-  private static final QuantizeConfig CONFIG = QuantizeConfig.builder().groupSize(32).build();
-  private static final int KILLS = 8;
+  /** {@code -Dnanomodel.kills=20} for the long form. */
+  private static final int KILLS = Integer.getInteger("nanomodel.kills", 4);
 
   @TempDir Path temp;
 
@@ -33,22 +35,28 @@ class KilledJobTest {
     public static void main(String[] args) {
       try (var engine = Engine.open();
           var source = ModelDirectory.open(Path.of(args[0]), engine)) {
-        QuantizeJob.of(source, CONFIG, engine, Path.of(args[1])).run();
+        var config = QuantizeConfig.builder().method(Method.of(args[2])).groupSize(32).build();
+        QuantizeJob.of(source, config, engine, Path.of(args[1]))
+            .calibration(GptqJobTest.calibration(source, 1))
+            .run();
       }
     }
   }
 
-  @Test
-  void aKilledJobEndsByteEqualAndNeverShowsHalfACheckpoint() throws Exception {
+  @ParameterizedTest
+  @EnumSource(
+      value = Method.class,
+      names = {"RTN", "GPTQ"})
+  void aKilledJobEndsByteEqualAndNeverShowsHalfACheckpoint(Method method) throws Exception {
     Path model = new TinyModel(64, 96, 12, false).write(temp.resolve("model"));
-    long whole = run(model, "whole", Long.MAX_VALUE);
+    long whole = run(model, method, "whole", Long.MAX_VALUE);
     var random = new Random(3);
     int killed = 0;
     for (int i = 0; i < KILLS; i++) {
       // JVM start and work take about equal parts; most kills come after the start. The first comes
       // before any machine is through with it.
       long limit = i == 0 ? 150 : whole / 3 + random.nextLong(1 + whole * 2 / 3);
-      if (run(model, "out", limit) < 0) {
+      if (run(model, method, "out", limit) < 0) {
         killed++;
         assertThat(temp.resolve("out").resolve("config.json"))
             .satisfiesAnyOf(
@@ -57,7 +65,7 @@ class KilledJobTest {
       }
     }
     assertThat(killed).isPositive();
-    run(model, "out", Long.MAX_VALUE);
+    run(model, method, "out", Long.MAX_VALUE);
     assertThat(contents("out")).isEqualTo(contents("whole"));
     assertThat(temp.resolve("out.job")).doesNotExist();
     try (var left = Files.list(temp)) {
@@ -71,7 +79,8 @@ class KilledJobTest {
   }
 
   /** Milliseconds it took, or -1 when it was killed after {@code limit} of them. */
-  private long run(Path model, String output, long limit) throws IOException, InterruptedException {
+  private long run(Path model, Method method, String output, long limit)
+      throws IOException, InterruptedException {
     long start = System.nanoTime();
     Process child =
         new ProcessBuilder(
@@ -83,7 +92,8 @@ class KilledJobTest {
                     System.getProperty("java.class.path"),
                     Child.class.getName(),
                     model.toString(),
-                    temp.resolve(output).toString()))
+                    temp.resolve(output).toString(),
+                    method.value()))
             .redirectErrorStream(true)
             .redirectOutput(temp.resolve("child.log").toFile())
             .start();

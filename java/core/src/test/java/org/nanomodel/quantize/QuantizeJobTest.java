@@ -227,6 +227,9 @@ class QuantizeJobTest {
       var plan = QuantizePlan.of(source, config);
       assertThat(plan.skipped()).containsExactly("model.layers.1.mlp.gate_proj");
       assertThat(plan.warnings()).anyMatch(w -> w.contains("no_such_module"));
+      assertThat(plan.matches().get("+:.*\\.0\\..*down"))
+          .containsExactly("model.layers.0.mlp.down_proj");
+      assertThat(plan.matches().get("no_such_module")).isEmpty();
       assertThat(plan.warnings()).anyMatch(w -> w.startsWith("layer 1:") && w.contains("vLLM"));
     }
     run(config, "out");
@@ -261,15 +264,29 @@ class QuantizeJobTest {
   }
 
   @Test
-  void aTiedHeadIsNotQuantized() throws IOException {
+  void aTiedHeadIsWrittenBesideTheEmbedding() throws IOException {
     model = new TinyModel(32, 32, 1, true).write(temp.resolve("tied"));
-    assertThatThrownBy(
-            () -> run(QuantizeConfig.builder().groupSize(32).lmHead(true).build(), "out"))
-        .isInstanceOf(NanoModelException.class)
-        .hasMessageContaining("tie_word_embeddings");
-    run(CONFIG, "out");
-    try (var made = ModelDirectory.open(temp.resolve("out"), engine)) {
-      assertThat(made.has("model.embed_tokens.weight")).isTrue();
+    var config = QuantizeConfig.builder().groupSize(32).lmHead(true).build();
+    var result = run(config, "out");
+    try (var source = ModelDirectory.open(model, engine);
+        var made = ModelDirectory.open(temp.resolve("out"), engine);
+        var arena = Arena.ofConfined()) {
+      assertThat(QuantizePlan.of(source, config).warnings())
+          .anyMatch(w -> w.startsWith("lm_head is the embedding itself"));
+      String table = "model.embed_tokens.weight";
+      assertThat(made.bytes(table).mismatch(source.bytes(table))).isEqualTo(-1);
+      assertThat(made.config().tiedEmbeddings()).isFalse();
+      var expected =
+          Rtn.quantize(arena, engine.ops(), source.tensor(table), config.defaults(), DataType.F16);
+      var head = (QuantizedWeight) made.linear(arena, "lm_head");
+      assertThat(head.codes().mismatch(expected.codes())).isEqualTo(-1);
+      assertThat(ModelSize.of(made).bytes()).isEqualTo(result.bytes());
+      assertThat(ModelSize.of(made).bpwModel()).isEqualTo(result.bpwModel());
+    }
+    run(CONFIG, "without");
+    try (var made = ModelDirectory.open(temp.resolve("without"), engine)) {
+      assertThat(made.config().tiedEmbeddings()).isTrue();
+      assertThat(made.has("lm_head.qweight")).isFalse();
     }
   }
 
