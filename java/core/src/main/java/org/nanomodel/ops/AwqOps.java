@@ -34,10 +34,10 @@ final class AwqOps {
       nm_awq_round_args.n(a, w.rows());
       nm_awq_round_args.k(a, w.cols());
       nm_awq_round_args.group_size(a, grid.groupSize());
-      nm_awq_round_args.w(a, w.pointer());
+      nm_awq_round_args.w(a, Checks.read("w", w));
       nm_awq_round_args.w_stride(a, w.rowStride());
-      nm_awq_round_args.scale(a, scale.pointer());
-      nm_awq_round_args.y(a, y.pointer());
+      nm_awq_round_args.scale(a, Checks.read("scale", scale));
+      nm_awq_round_args.y(a, Checks.written("y", y));
       nm_awq_round_args.y_stride(a, y.rowStride());
       Native.check(nm_awq_round(h, a));
     } finally {
@@ -60,9 +60,11 @@ final class AwqOps {
       nm_awq_clip_args.n(a, w.rows());
       nm_awq_clip_args.k(a, w.cols());
       nm_awq_clip_args.group_size(a, grid.groupSize());
-      nm_awq_clip_args.gram(a, gram.pointer());
-      nm_awq_clip_args.scale(a, NativeOps.orNull(scale));
-      nm_awq_clip_args.w(a, w.pointer());
+      nm_awq_clip_args.gram(a, Checks.read("gram", gram));
+      if (scale != null) {
+        nm_awq_clip_args.scale(a, Checks.read("scale", scale));
+      }
+      nm_awq_clip_args.w(a, Checks.written("w", w));
       nm_awq_clip_args.w_stride(a, w.rowStride());
       Native.check(nm_awq_clip(h, a));
     } finally {

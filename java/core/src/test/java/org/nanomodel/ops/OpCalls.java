@@ -291,7 +291,33 @@ final class OpCalls {
                         new GptqTriangle.Ranges(true, DataType.F32, false, false, 0),
                         new GptqTriangle.Ranges(true, null, false, false, 0),
                         new GptqTriangle.Ranges(true, DataType.I32, false, false, 0),
-                        new GptqTriangle.Ranges(true, DataType.F32, false, false, Float.NaN)))));
+                        new GptqTriangle.Ranges(true, DataType.F32, false, false, Float.NaN)))),
+        call(
+            "awqRound",
+            a ->
+                List.of(
+                    out("y", f32(a, 8, 16)),
+                    in("w", f32(a, 8, 16)),
+                    in("scale", ones(a, 16)),
+                    in("grid|bits|group_size", grid(4, 16), grid(9, 16), grid(4, 0)))),
+        call(
+            "awqClip",
+            a ->
+                List.of(
+                    out("w", f32(a, 8, 16)).anyRows(),
+                    in("gram", gram(a)),
+                    in("scale", ones(a, 16)).orNull(),
+                    in("grid|bits|group_size", grid(4, 16), grid(9, 16), grid(4, 17)))));
+  }
+
+  private static RoundingGrid grid(int bits, long groupSize) {
+    return new RoundingGrid(bits, groupSize, true, DataType.F32);
+  }
+
+  private static Tensor ones(Arena a, int n) {
+    var ones = new float[n];
+    java.util.Arrays.fill(ones, 1);
+    return Tensor.ofFloats(a, ones, n);
   }
 
   private static GptqTriangle.Damping damping(long rows) {
