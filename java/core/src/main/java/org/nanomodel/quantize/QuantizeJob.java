@@ -45,6 +45,7 @@ public final class QuantizeJob {
   private Cancel cancel = new Cancel();
   private QuantizeListener listener = QuantizeListener.NONE;
 
+  private final PhaseClock clock = new PhaseClock();
   private QuantizePlan plan;
   private long began;
   private long weightsDone;
@@ -154,10 +155,13 @@ public final class QuantizeJob {
         }
       }
       listener.assembling(progress(plan.layers().size() - 1));
+      long start = System.nanoTime();
       new Assembly(source, plan.scheme(config), plan, job)
           .write(fingerprint, results, maxShardBytes, cancel);
       output.publish(job.staging());
       job.discard();
+      clock.since(start, PhaseClock.Phase.WRITE);
+      listener.finished(clock.seconds());
       return result(results, false);
     }
   }
@@ -198,8 +202,9 @@ public final class QuantizeJob {
               plan.scheme(config),
               calibration.orElseThrow(),
               ops,
+              clock,
               offload ? Optional.of(offloadFolder.orElse(job.folder())) : Optional.empty());
-      default -> new RtnLayers(floats, ops);
+      default -> new RtnLayers(floats, ops, clock);
     };
   }
 
@@ -219,7 +224,9 @@ public final class QuantizeJob {
       Map<TensorSpec, Tensor> tensors = new LinkedHashMap<>();
       requireNotCancelled(layer.number());
       method.quantize(layer, into(arena, layer.number(), results, tensors));
+      long start = System.nanoTime();
       job.finish(layer.number(), tensors, results);
+      clock.since(start, PhaseClock.Phase.WRITE);
     }
     record(event, layer, results);
     listener.layerFinished(layer.number(), progress(layer.number()));
@@ -247,12 +254,14 @@ public final class QuantizeJob {
     Ops ops = engine.ops(cancel);
     return (module, outcome) -> {
       var scheme = module.scheme();
+      long start = System.nanoTime();
       var parts =
           Codec.of(config.format())
               .pack(layer, ops, module.name(), outcome.weight(), scheme, module.scaleType());
       for (int i = 0; i < parts.size(); i++) {
         tensors.put(module.tensors().get(i), parts.get(i));
       }
+      clock.since(start, PhaseClock.Phase.PACK);
       results.add(
           new ModuleResult(
               number,
