@@ -8,6 +8,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import org.nanomodel.Format;
 import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
@@ -113,6 +114,8 @@ final class Quantize extends Verb {
 
   @Mixin private EngineFlags engine;
 
+  private Map<String, Double> phases = Map.of();
+
   @Override
   void run() throws IOException {
     QuantizeConfig config = config();
@@ -207,6 +210,11 @@ final class Quantize extends Verb {
     }
 
     @Override
+    public void finished(Map<String, Double> seconds) {
+      phases = seconds;
+    }
+
+    @Override
     public void moduleFinished(ModuleResult module, Progress p) {
       module
           .fallback()
@@ -243,6 +251,7 @@ final class Quantize extends Verb {
     json.put("bpw_model", r.bpwModel());
     json.put("bytes", r.bytes());
     json.put("seconds", r.seconds());
+    phases.forEach(json.putObject("phases")::put);
     json.put("peak_rss_bytes", r.peakRssBytes());
     ArrayNode modules = json.putArray("modules");
     for (ModuleResult m : r.modules()) {

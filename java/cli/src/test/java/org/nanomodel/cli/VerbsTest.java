@@ -356,6 +356,43 @@ class VerbsTest {
   }
 
   @Test
+  void quantizeWithCalibrationSaysWhatItSeesAndWhatEachModuleLost() {
+    Nanomodel run =
+        Nanomodel.run(
+                "quantize",
+                "-m",
+                Nanomodel.model(),
+                "-o",
+                directory.resolve("gptq").toString(),
+                "--method",
+                "gptq",
+                "--group-size",
+                "64",
+                "--calibration",
+                "stories-calib",
+                "--samples",
+                "12",
+                "--offload-to-disk",
+                "--dynamic",
+                "{\"-:.*k_proj\": {}, \"+:.*down_proj\": {\"damp_percent\": 0.2}}",
+                "--json")
+            .succeeded();
+    assertThat(run.err())
+        .contains("dynamic -:.*k_proj: 6 modules: model.layers.0.self_attn.k_proj")
+        .contains("only 12 rows")
+        .contains("needs about")
+        .contains("MB of disk");
+    JsonNode modules = run.json().get("modules");
+    assertThat(modules).hasSize(36);
+    for (JsonNode module : modules) {
+      boolean down = module.get("name").asText().endsWith("down_proj");
+      assertThat(module.get("damp").asDouble()).isEqualTo(down ? .2 : .05);
+      assertThat(module.get("samples").asLong()).isEqualTo(modules.get(0).get("samples").asLong());
+      assertThat(module.get("loss").asDouble()).isPositive();
+    }
+  }
+
+  @Test
   void quantizeDryRunWritesNothing() {
     Path output = directory.resolve("q");
     Nanomodel run =

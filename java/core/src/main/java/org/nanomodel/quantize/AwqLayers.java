@@ -33,6 +33,7 @@ final class AwqLayers implements LayerMethod {
   private final ModelDirectory source;
   private final Config model;
   private final Ops ops;
+  private final PhaseClock clock;
   private final int last;
   private final FloatPath path;
   private final LayerFloats floats;
@@ -45,10 +46,12 @@ final class AwqLayers implements LayerMethod {
       QuantizePlan plan,
       Calibration calibration,
       Ops ops,
+      PhaseClock clock,
       Optional<Path> folder) {
     this.source = source;
     this.model = source.config();
     this.ops = ops;
+    this.clock = clock;
     this.last = plan.layers().getLast().number();
     this.floats = new LayerFloats(source);
     var stage = new BlockStage(ops, model, TextChunks.of(calibration), folder);
@@ -63,7 +66,7 @@ final class AwqLayers implements LayerMethod {
   @Override
   public void quantize(QuantizePlan.Layer layer, Sink sink) {
     if (layer.number() == model.layers()) { // the head: no scales, nothing to clip for
-      new RtnLayers(floats, ops).quantize(layer, sink);
+      new RtnLayers(floats, ops, clock).quantize(layer, sink);
       return;
     }
     TokenRows states = path.states(layer.number());
@@ -71,9 +74,12 @@ final class AwqLayers implements LayerMethod {
         var walk = new BlockWalk(path.stage(), block, states);
         var work = new BlockWork(layer, block, states)) {
       if (!layer.modules().isEmpty()) {
+        long start = System.nanoTime();
         work.capture(walk);
+        start = clock.since(start, PhaseClock.Phase.FORWARD);
         work.searchScales();
         work.fold();
+        clock.since(start, PhaseClock.Phase.SEARCH);
         work.quantize(sink);
       }
       if (layer.number() < last) {
@@ -234,6 +240,7 @@ final class AwqLayers implements LayerMethod {
           Sums.divideColumns(w, g.scales);
         }
         double loss = g.form().error(w);
+        clock.since(start, PhaseClock.Phase.COLUMNS);
         double seconds = secondsSince(start) + g.seconds + secondsOfEach;
         sink.done(
             module, new Outcome(q, loss, g.inputs.gram().rows(), 0, seconds, Optional.empty()));

@@ -52,6 +52,7 @@ final class GptqLayers implements LayerMethod {
   private final CheckpointScheme scheme;
   private final LayerFloats floats;
   private final Ops ops;
+  private final PhaseClock clock;
   private final Config model;
   private final int last;
   private final BlockStage stage;
@@ -69,12 +70,14 @@ final class GptqLayers implements LayerMethod {
       CheckpointScheme scheme,
       Calibration calibration,
       Ops ops,
+      PhaseClock clock,
       Optional<Path> folder) {
     this.source = source;
     this.config = config;
     this.scheme = scheme;
     this.floats = new LayerFloats(source);
     this.ops = ops;
+    this.clock = clock;
     this.model = source.config();
     this.last = plan.layers().getLast().number();
     this.stage = new BlockStage(ops, model, TextChunks.of(calibration), folder);
@@ -180,6 +183,7 @@ final class GptqLayers implements LayerMethod {
           GptqFactor factor =
               factors.computeIfAbsent(
                   FactorKey.of(options), k -> Gptq.factor(arena, ops, gram, options));
+          long factored = clock.since(start, PhaseClock.Phase.FACTOR);
           var result = Gptq.quantize(scratch, ops, w, factor, options);
           boolean fell = result.fallback().isPresent();
           double loss = fell ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
@@ -187,6 +191,7 @@ final class GptqLayers implements LayerMethod {
           Tensor q = Tensor.allocate(arena, DataType.F32, module.n(), module.k());
           ops.dequantize(q, result.weight());
           weights.put(module.name(), q);
+          clock.since(factored, PhaseClock.Phase.COLUMNS);
           double seconds = secondsSince(start) + gatherSeconds / modules.size();
           double damp = fell ? 0 : result.damp();
           sink.done(
@@ -207,15 +212,19 @@ final class GptqLayers implements LayerMethod {
     private final List<Linear> replacements = new ArrayList<>();
 
     Walk(int layer) {
+      long start = System.nanoTime();
       block = model.family().blocks().load(ops.engine(), model, source, layer);
       walk = new BlockWalk(stage, block, states);
+      clock.since(start, PhaseClock.Phase.LOAD);
     }
 
     void quantize(List<QuantizePlan.Module> group, Sink sink) {
       long start = System.nanoTime();
+      long gathered = clock.of(PhaseClock.Phase.GRAM);
       try (var gram = new Gram(group.getFirst().k());
           var arena = Arena.ofConfined()) {
-        walk.inputs(linears(group), (chunk, x) -> gram.add(ops, x));
+        walk.inputs(linears(group), into(gram));
+        forward(start, gathered);
         replace(new Solver(arena, gram, secondsSince(start)).solve(group, sink));
       }
     }
@@ -223,15 +232,17 @@ final class GptqLayers implements LayerMethod {
     /** All groups by the inputs that float weights make. */
     void quantizeAtOnce(List<List<QuantizePlan.Module>> groups, Sink sink) {
       long start = System.nanoTime();
+      long gathered = clock.of(PhaseClock.Phase.GRAM);
       var grams = new ArrayList<Gram>();
       try (var arena = Arena.ofConfined()) {
         var inputs = new ArrayList<BlockWalk.Inputs>();
         for (var group : groups) {
           var gram = new Gram(group.getFirst().k());
           grams.add(gram);
-          inputs.add((chunk, x) -> gram.add(ops, x));
+          inputs.add(into(gram));
         }
         walk.inputs(groups.stream().map(this::linears).toList(), inputs);
+        forward(start, gathered);
         double seconds = secondsSince(start) / groups.size();
         for (int i = 0; i < groups.size(); i++) {
           replace(new Solver(arena, grams.get(i), seconds).solve(groups.get(i), sink));
@@ -241,12 +252,27 @@ final class GptqLayers implements LayerMethod {
       }
     }
 
+    private BlockWalk.Inputs into(Gram gram) {
+      return (chunk, x) -> {
+        long start = System.nanoTime();
+        gram.add(ops, x);
+        clock.since(start, PhaseClock.Phase.GRAM);
+      };
+    }
+
+    /** Of a pass that began at {@code start}, all but the Gram matrices. */
+    private void forward(long start, long gathered) {
+      long gram = clock.of(PhaseClock.Phase.GRAM) - gathered;
+      clock.add(PhaseClock.Phase.FORWARD, System.nanoTime() - start - gram);
+    }
+
     private List<Linear> linears(List<QuantizePlan.Module> group) {
       return walk.linears(group.stream().map(QuantizePlan.Module::name).toList());
     }
 
     /** Puts weights in the places of those of the source. */
     void replace(Map<String, Tensor> weights) {
+      long start = System.nanoTime();
       for (Linear linear : walk.linears(new HashSet<>(weights.keySet()))) {
         try (var arena = Arena.ofConfined()) {
           Tensor w = Tensor.allocate(arena, DataType.F32, linear.n(), linear.k());
@@ -264,10 +290,13 @@ final class GptqLayers implements LayerMethod {
           linear.close();
         }
       }
+      clock.since(start, PhaseClock.Phase.LOAD);
     }
 
     void finish() {
+      long start = System.nanoTime();
       walk.finish();
+      clock.since(start, PhaseClock.Phase.FORWARD);
     }
 
     @Override

@@ -47,6 +47,7 @@ public final class QuantizeJob {
   private Cancel cancel = new Cancel();
   private QuantizeListener listener = QuantizeListener.NONE;
 
+  private final PhaseClock clock = new PhaseClock();
   private QuantizePlan plan;
   private long began;
   private long weightsDone;
@@ -169,10 +170,13 @@ public final class QuantizeJob {
         }
       }
       listener.assembling(progress(plan.layers().size() - 1));
+      long start = System.nanoTime();
       new Assembly(source, plan.scheme(config), plan, job)
           .write(fingerprint, results, maxShardBytes, cancel);
       output.publish(job.staging());
       job.discard();
+      clock.since(start, PhaseClock.Phase.WRITE);
+      listener.finished(clock.seconds());
       return result(results, false);
     }
   }
@@ -213,8 +217,10 @@ public final class QuantizeJob {
               plan.scheme(config),
               calibration.orElseThrow(),
               ops,
+              clock,
               statesFolder(job));
-      case AWQ -> new AwqLayers(source, plan, calibration.orElseThrow(), ops, statesFolder(job));
+      case AWQ ->
+          new AwqLayers(source, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
       case SMOOTHQUANT ->
           new SmoothLayers(
               source,
@@ -222,8 +228,9 @@ public final class QuantizeJob {
                   ActivationScales.collect(
                       source, calibration.orElseThrow(), ops, statesFolder(job))),
               config.alpha(),
-              ops);
-      default -> new RtnLayers(floats, ops);
+              ops,
+              clock);
+      default -> new RtnLayers(floats, ops, clock);
     };
   }
 
@@ -247,7 +254,9 @@ public final class QuantizeJob {
       Map<TensorSpec, Tensor> tensors = new LinkedHashMap<>();
       requireNotCancelled(layer.number());
       method.quantize(layer, into(arena, layer.number(), results, tensors));
+      long start = System.nanoTime();
       job.finish(layer.number(), tensors, results);
+      clock.since(start, PhaseClock.Phase.WRITE);
     }
     record(event, layer, results);
     listener.layerFinished(layer.number(), progress(layer.number()));
@@ -276,6 +285,7 @@ public final class QuantizeJob {
     return new LayerMethod.Sink() {
       @Override
       public void done(QuantizePlan.Module module, LayerMethod.Outcome outcome) {
+        long start = System.nanoTime();
         var parts =
             Codec.of(config.format())
                 .pack(
@@ -288,6 +298,7 @@ public final class QuantizeJob {
         for (int i = 0; i < parts.size(); i++) {
           tensors.put(module.tensors().get(i), parts.get(i));
         }
+        clock.since(start, PhaseClock.Phase.PACK);
         results.add(outcome.result(number, module));
         weightsDone += module.n() * module.k();
         listener.moduleFinished(results.getLast(), progress(number));

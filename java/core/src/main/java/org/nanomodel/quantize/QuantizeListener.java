@@ -1,5 +1,7 @@
 package org.nanomodel.quantize;
 
+import java.util.Map;
+
 /** Watches a job; called on the job's thread, which waits meanwhile. */
 public interface QuantizeListener {
   /** Watches nothing. */
@@ -34,6 +36,14 @@ public interface QuantizeListener {
 
   /** A layer is on the disk; a job that ends now goes on after it. */
   default void layerFinished(int layer, Progress progress) {}
+
+  /**
+   * The job is done.
+   *
+   * @param phases seconds of this run by what they were spent on: load, forward, gram, factor,
+   *     columns, pack, write
+   */
+  default void finished(Map<String, Double> phases) {}
 
   /** All layers are done and the checkpoint is being put together. */
   default void assembling(Progress progress) {}

@@ -12,9 +12,11 @@ import org.nanomodel.tensor.Tensor;
 final class RtnLayers implements LayerMethod {
   private final LayerFloats floats;
   private final Ops ops;
+  private final PhaseClock clock;
 
-  RtnLayers(LayerFloats floats, Ops ops) {
+  RtnLayers(LayerFloats floats, Ops ops, PhaseClock clock) {
     this.floats = floats;
+    this.clock = clock;
     this.ops = ops;
   }
 
@@ -27,6 +29,7 @@ final class RtnLayers implements LayerMethod {
         QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
         double loss = Rtn.relativeError(ops, w, q);
         floats.release(module.name());
+        clock.since(start, PhaseClock.Phase.COLUMNS);
         double seconds = (System.nanoTime() - start) / 1e9;
         sink.done(module, new Outcome(q, loss, 0, 0, seconds, Optional.empty()));
       } catch (NativeException e) {

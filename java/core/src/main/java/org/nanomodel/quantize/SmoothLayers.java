@@ -30,13 +30,20 @@ final class SmoothLayers implements LayerMethod {
   private final ActivationScales activations;
   private final double alpha;
   private final Ops ops;
+  private final PhaseClock clock;
 
-  SmoothLayers(ModelDirectory source, ActivationScales activations, double alpha, Ops ops) {
+  SmoothLayers(
+      ModelDirectory source,
+      ActivationScales activations,
+      double alpha,
+      Ops ops,
+      PhaseClock clock) {
     this.source = source;
     this.model = source.config();
     this.activations = activations;
     this.alpha = alpha;
     this.ops = ops;
+    this.clock = clock;
   }
 
   @Override
@@ -46,7 +53,7 @@ final class SmoothLayers implements LayerMethod {
   public void quantize(QuantizePlan.Layer layer, Sink sink) {
     var floats = new LayerFloats(source);
     if (layer.number() == model.layers()) { // the head, whose norm is no block's
-      new RtnLayers(floats, ops).quantize(layer, sink);
+      new RtnLayers(floats, ops, clock).quantize(layer, sink);
       return;
     }
     try (var arena = Arena.ofConfined()) {
@@ -58,6 +65,7 @@ final class SmoothLayers implements LayerMethod {
           Tensor w = weights.matrix(module.name());
           QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
           double loss = Rtn.relativeError(ops, w, q);
+          clock.since(start, PhaseClock.Phase.COLUMNS);
           double seconds = (System.nanoTime() - start) / 1e9;
           sink.done(module, new Outcome(q, loss, 0, 0, seconds, Optional.empty()));
         } catch (NativeException e) {
