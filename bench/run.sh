@@ -17,7 +17,7 @@ mkdir -p "$results" "$root/build"
 
 echo "bench: building; log in build/bench.log" >&2
 if ! NANOMODEL_SETUP=1 "$root/mvnw" -f "$root/pom.xml" -B -ntp -DskipTests -Dspotless.check.skip=true -pl bench -am package \
-  >"$root/build/bench.log" 2>&1 || ! cmake --build "$native" --target nanomodel_roofs linear_bench ops_bench \
+  >"$root/build/bench.log" 2>&1 || ! cmake --build "$native" --target nanomodel_roofs linear_bench ops_bench gptq_bench \
   >>"$root/build/bench.log" 2>&1; then
   tail -n 20 "$root/build/bench.log" >&2
   exit 1
@@ -32,6 +32,15 @@ case $part in
       "$native/bin/linear_bench" --threads "$threads" --shape 2048,8192 --weights bf16,i4 --rows 1,16 --file "$rows"
     else
       "$native/bin/linear_bench" --threads "$threads" --file "$rows"
+    fi
+    ;;
+esac
+case $part in
+  gptq* | '')
+    if [ -n "$quick" ]; then
+      "$native/bin/gptq_bench" --threads "$threads" --k 1024 --rows 4096 --file "$rows"
+    else
+      "$native/bin/gptq_bench" --threads "$threads" --file "$rows"
     fi
     ;;
 esac

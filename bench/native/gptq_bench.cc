@@ -4,8 +4,7 @@
 // one thread by the thread's own clock.
 //
 //   gptq_bench [--tier NAME] [--threads 1,2] [--k 1024,2048,4096] [--rows 16384] [--step gram,factor,quantize]
-#include <time.h>
-
+//              [--file ROWS]
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "bench_roofs.h"
+#include "bench_rows.h"
 #include "calibrate/strips.h"
 #include "harness.h"
 
@@ -23,15 +22,8 @@ using nmtest::TestEngine;
 
 namespace {
 
-/** Wall seconds, or on one thread those of its own clock: other programs on the machine do not count. */
-double seconds_now(int threads) {
-  timespec now;
-  clock_gettime(threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
-
 struct Options {
-  std::string tier, threads = "1,2", k = "1024,2048,4096", rows = "16384", step = "gram,factor,quantize";
+  std::string tier, threads = "1,2", k = "1024,2048,4096", rows = "16384", step = "gram,factor,quantize", file;
 };
 
 std::vector<int64_t> numbers(const std::string& list) {
@@ -115,33 +107,21 @@ class Module {
     NM_OK_CALL(nm_gptq_quantize(engine_, &a));
   }
 
-  void measure(const char* what, double flops, double roof_share, const std::function<void()>& call) {
+  /** Calls in turn with samples of the roof, of which `share` can be had: half, where numbers are float64. */
+  void measure(bench::Rows& to, const char* what, double flops, double share, const std::function<void()>& call) {
     std::vector<double> ours, roof;
-    const double begin = seconds_now(threads_);
-    while (ours.size() < 3 || (seconds_now(threads_) < begin + 2 && ours.size() < 25)) {
-      roof.push_back(roof_share * fma_rate(std::min(flops, 2e10)));
-      const double start = seconds_now(threads_);
+    for (const double end = bench::now(2) + 2; ours.size() < 3 || (bench::now(2) < end && ours.size() < 25);) {
+      roof.push_back(share * roofs_.fma_rate());
+      const double start = bench::now(threads_);
       call();
-      ours.push_back(flops / (seconds_now(threads_) - start) * 1e-9);
+      ours.push_back(bench::now(threads_) - start);
     }
-    const double typical = bench::median(ours), most = bench::median(roof);
-    std::printf("%-7s %dT K %-5lld %-9s %8.3f s %7.1f of %6.1f GFLOP/s %4.0f %%\n", engine_.tier_name(), threads_,
-                static_cast<long long>(k_), what, flops / typical * 1e-9, typical, most, 100 * typical / most);
-    std::fflush(stdout);
+    const std::string name = nmtest::text("gptq_%s K %lld", what, static_cast<long long>(k_));
+    to.add({name, engine_.tier_name(), threads_, bench::spread_of(ours), flops, flops / bench::spread_of(roof).median,
+            "FMA"});
   }
 
  private:
-  /** GFLOP/s of so many operations in registers. */
-  double fma_rate(double flops) {
-    if (threads_ > 1) return roofs_.fma(flops);
-    const bool wide = engine_.tier() == NM_TIER_AVX512;
-    const double round = 12.0 * 2 * (wide ? 16 : 8);
-    const auto rounds = static_cast<int64_t>(flops / round);
-    const double start = seconds_now(1);
-    bench::sink = static_cast<double>(wide ? bench::fma_avx512(rounds) : bench::fma_avx2(rounds));
-    return static_cast<double>(rounds) * round / (seconds_now(1) - start) * 1e-9;
-  }
-
   const TestEngine& engine_;
   const int threads_;
   const int64_t k_, rows_;
@@ -161,6 +141,7 @@ Options parse(int argc, char** argv) {
                       : key == "--k"       ? &o.k
                       : key == "--rows"    ? &o.rows
                       : key == "--step"    ? &o.step
+                      : key == "--file"    ? &o.file
                                            : nullptr;
     if (to == nullptr) {
       std::printf("unknown option %s\n", argv[i]);
@@ -180,6 +161,7 @@ int main(int argc, char** argv) {
   double load = 0;
   if (getloadavg(&load, 1) < 1) load = -1;
   std::printf("%s, %d cores, load %.1f, %s\n", cpu.brand, cpu.logical_cores, load, cpu.features);
+  bench::Rows to(options.file.empty() ? nullptr : options.file.c_str());
   const int64_t rows = numbers(options.rows).at(0);
   const auto wanted = [&](const char* step) { return options.step.find(step) != std::string::npos; };
   for (const int32_t tier : nmtest::tiers()) {
@@ -189,9 +171,9 @@ int main(int argc, char** argv) {
       for (const int64_t k : numbers(options.k)) {
         Module m(engine, static_cast<int>(threads), k, rows);
         const auto K = static_cast<double>(k);
-        if (wanted("gram")) m.measure("gram", static_cast<double>(rows) * K * K, 1, [&] { m.gram(); });
-        if (wanted("factor")) m.measure("factor", K * K * K / 3, 0.5, [&] { m.factor(); });
-        if (wanted("quantize")) m.measure("quantize", K * K * K, 1, [&] { m.quantize(); });
+        if (wanted("gram")) m.measure(to, "gram", static_cast<double>(rows) * K * K, 1, [&] { m.gram(); });
+        if (wanted("factor")) m.measure(to, "factor", K * K * K / 3, 0.5, [&] { m.factor(); });
+        if (wanted("quantize")) m.measure(to, "quantize", K * K * K, 1, [&] { m.quantize(); });
       }
     }
   }
