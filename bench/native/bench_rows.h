@@ -4,7 +4,9 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <map>
 #include <string>
+#include <vector>
 
 #include "bench_roofs.h"
 
@@ -48,5 +50,34 @@ class Rows {
  private:
   std::FILE* file_;
 };
+
+/** "1,2,4". */
+inline std::vector<int64_t> numbers(const std::string& list) {
+  std::vector<int64_t> found;
+  for (size_t at = 0; at < list.size(); at = std::min(list.find(',', at), list.size() - 1) + 1)
+    found.push_back(std::strtoll(list.c_str() + at, nullptr, 10));
+  return found;
+}
+
+/** "--name value" pairs into the values that belong to the names; ends the program at a name that is not there. */
+inline void parse(int argc, char** argv, const std::map<std::string, std::string*>& options) {
+  for (int i = 1; i + 1 < argc; i += 2) {
+    const auto found = options.find(argv[i]);
+    if (found == options.end()) {
+      std::printf("unknown option %s\n", argv[i]);
+      std::exit(2);
+    }
+    *found->second = argv[i + 1];
+  }
+}
+
+inline void print_machine() {
+  nm_cpu_info cpu = {};
+  cpu.struct_size = sizeof cpu;
+  nm_cpu_query(&cpu);
+  double load = 0;
+  if (getloadavg(&load, 1) < 1) load = -1;
+  std::printf("%s, %d cores, load %.1f, %s\n", cpu.brand, cpu.logical_cores, load, cpu.features);
+}
 
 }  // namespace bench

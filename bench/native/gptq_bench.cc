@@ -26,13 +26,6 @@ struct Options {
   std::string tier, threads = "1,2", k = "1024,2048,4096", rows = "16384", step = "gram,factor,quantize", file;
 };
 
-std::vector<int64_t> numbers(const std::string& list) {
-  std::vector<int64_t> found;
-  for (size_t at = 0; at < list.size(); at = std::min(list.find(',', at), list.size() - 1) + 1)
-    found.push_back(std::strtoll(list.c_str() + at, nullptr, 10));
-  return found;
-}
-
 /** One module: inputs, their Gram matrix, a factor, weights of N = K. */
 class Module {
  public:
@@ -132,43 +125,26 @@ class Module {
   std::vector<uint8_t> codes_, zeros_;
 };
 
-Options parse(int argc, char** argv) {
-  Options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string key = argv[i];
-    std::string* to = key == "--tier"      ? &o.tier
-                      : key == "--threads" ? &o.threads
-                      : key == "--k"       ? &o.k
-                      : key == "--rows"    ? &o.rows
-                      : key == "--step"    ? &o.step
-                      : key == "--file"    ? &o.file
-                                           : nullptr;
-    if (to == nullptr) {
-      std::printf("unknown option %s\n", argv[i]);
-      std::exit(2);
-    }
-    *to = argv[i + 1];
-  }
-  return o;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Options options = parse(argc, argv);
-  nm_cpu_info cpu = args<nm_cpu_info>();
-  nm_cpu_query(&cpu);
-  double load = 0;
-  if (getloadavg(&load, 1) < 1) load = -1;
-  std::printf("%s, %d cores, load %.1f, %s\n", cpu.brand, cpu.logical_cores, load, cpu.features);
+  Options options;
+  bench::parse(argc, argv,
+               {{"--tier", &options.tier},
+                {"--threads", &options.threads},
+                {"--k", &options.k},
+                {"--rows", &options.rows},
+                {"--step", &options.step},
+                {"--file", &options.file}});
+  bench::print_machine();
   bench::Rows to(options.file.empty() ? nullptr : options.file.c_str());
-  const int64_t rows = numbers(options.rows).at(0);
+  const int64_t rows = bench::numbers(options.rows).at(0);
   const auto wanted = [&](const char* step) { return options.step.find(step) != std::string::npos; };
   for (const int32_t tier : nmtest::tiers()) {
     if (tier == NM_TIER_REFERENCE || (!options.tier.empty() && options.tier != nmtest::name_of_tier(tier))) continue;
-    for (const int64_t threads : numbers(options.threads)) {
+    for (const int64_t threads : bench::numbers(options.threads)) {
       const TestEngine engine(tier, static_cast<int32_t>(threads));
-      for (const int64_t k : numbers(options.k)) {
+      for (const int64_t k : bench::numbers(options.k)) {
         Module m(engine, static_cast<int>(threads), k, rows);
         const auto K = static_cast<double>(k);
         if (wanted("gram")) m.measure(to, "gram", static_cast<double>(rows) * K * K, 1, [&] { m.gram(); });

@@ -35,17 +35,6 @@ struct Options {
   std::string tier, threads = "1,2", shape, weights = "f32,bf16,i8,i4", rows = "1,4,16,64,256", file;
 };
 
-std::vector<int64_t> numbers(const std::string& list) {
-  std::vector<int64_t> found;
-  for (const char* p = list.c_str(); *p != '\0';) {
-    char* end;
-    found.push_back(std::strtoll(p, &end, 10));
-    p = *end == ',' ? end + 1 : end;
-    if (end == p && *p != '\0') break;
-  }
-  return found;
-}
-
 bool listed(const std::string& list, const char* name) {
   const size_t length = std::strlen(name), from = list.find(name);
   if (from == std::string::npos) return false;
@@ -136,49 +125,32 @@ void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind
   }
 }
 
-Options parse(int argc, char** argv) {
-  Options o;
-  for (int i = 1; i + 1 < argc; i += 2) {
-    const std::string key = argv[i];
-    std::string* to = key == "--tier"      ? &o.tier
-                      : key == "--threads" ? &o.threads
-                      : key == "--shape"   ? &o.shape
-                      : key == "--weights" ? &o.weights
-                      : key == "--rows"    ? &o.rows
-                      : key == "--file"    ? &o.file
-                                           : nullptr;
-    if (to == nullptr) {
-      std::printf("unknown option %s\n", argv[i]);
-      std::exit(2);
-    }
-    *to = argv[i + 1];
-  }
-  return o;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  const Options options = parse(argc, argv);
-  nm_cpu_info cpu = args<nm_cpu_info>();
-  nm_cpu_query(&cpu);
-  double load = 0;
-  if (getloadavg(&load, 1) < 1) load = -1;
-  std::printf("%s, %d cores, load %.1f, %s\n", cpu.brand, cpu.logical_cores, load, cpu.features);
+  Options options;
+  bench::parse(argc, argv,
+               {{"--tier", &options.tier},
+                {"--threads", &options.threads},
+                {"--shape", &options.shape},
+                {"--weights", &options.weights},
+                {"--rows", &options.rows},
+                {"--file", &options.file}});
+  bench::print_machine();
   std::vector<std::pair<int64_t, int64_t>> shapes = {{1024, 1024}, {4096, 4096}, {4096, 11008}};
   if (!options.shape.empty()) {
-    const std::vector<int64_t> nk = numbers(options.shape);
+    const std::vector<int64_t> nk = bench::numbers(options.shape);
     shapes = {{nk.at(0), nk.at(1)}};
   }
   bench::Rows rows(options.file.empty() ? nullptr : options.file.c_str());
   for (const int32_t tier : nmtest::tiers()) {
     if (tier == NM_TIER_REFERENCE || (!options.tier.empty() && options.tier != nmtest::name_of_tier(tier))) continue;
-    for (const int64_t threads : numbers(options.threads)) {
+    for (const int64_t threads : bench::numbers(options.threads)) {
       const TestEngine engine(tier, static_cast<int32_t>(threads));
       for (const auto& [n, k] : shapes)
         for (const Kind& kind : kKinds)
           if (listed(options.weights, kind.name))
-            measure(rows, engine, static_cast<int>(threads), kind, n, k, numbers(options.rows));
+            measure(rows, engine, static_cast<int>(threads), kind, n, k, bench::numbers(options.rows));
     }
   }
   return 0;

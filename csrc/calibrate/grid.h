@@ -32,8 +32,6 @@ inline void check_g_idx(const nm_codes& c) {
   for (int64_t k = 0; k < c.k; k++) check_range("g_idx", c.g_idx[k], 0, groups_of(c) - 1);
 }
 
-inline int64_t matrix_bytes(int64_t rows, int64_t cols, int64_t stride) { return ((rows - 1) * stride + cols) * 4; }
-
 /** The codes' arrays and w share no byte. */
 inline void check_overlaps(const nm_codes& c, const float* w, int64_t stride) {
   const int64_t bytes = matrix_bytes(c.n, c.k, stride);

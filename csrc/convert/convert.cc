@@ -23,11 +23,6 @@ int64_t size_of(int32_t type) {
   }
 }
 
-/** From the first to the last byte of a float matrix. */
-int64_t matrix_bytes(int64_t rows, int64_t cols, int64_t stride) {
-  return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4;
-}
-
 void check_typed(const char* name, const void* address, int32_t type, int64_t count) {
   switch (size_of(type)) {
     case 8:

@@ -33,6 +33,11 @@ const T& check_struct(const char* name, const T* args) {
   return *args;
 }
 
+/** From the first to the last byte of a float matrix. */
+inline int64_t matrix_bytes(int64_t rows, int64_t cols, int64_t stride) {
+  return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4;
+}
+
 /** A non-NULL, aligned pointer to `count` elements. */
 template <class T>
 void check_array(const char* name, const T* address, int64_t count) {

@@ -15,14 +15,12 @@ constexpr int64_t kBlockedChunkFmas = 1 << 20;
 constexpr int64_t kArrangeChunk = 1 << 15;  // elements of x
 constexpr int64_t kPanelsInFlight = 4;      // direct kernels take so many at once
 
-int64_t span(int64_t rows, int64_t cols, int64_t stride) { return rows == 0 ? 0 : ((rows - 1) * stride + cols) * 4; }
-
 void check(const nm_linear_args& a, const ImageHeader& h) {
   check_at_least("m", a.m, 0);
   check_matrix("x", a.x, a.m, h.k, a.x_stride);
   check_matrix("y", a.y, a.m, h.n, a.y_stride);
-  const int64_t y_bytes = span(a.m, h.n, a.y_stride);
-  check_no_overlap("x", a.x, span(a.m, h.k, a.x_stride), "y", a.y, y_bytes);
+  const int64_t y_bytes = matrix_bytes(a.m, h.n, a.y_stride);
+  check_no_overlap("x", a.x, matrix_bytes(a.m, h.k, a.x_stride), "y", a.y, y_bytes);
   check_no_overlap("image", a.image, h.bytes, "y", a.y, y_bytes);
   if (a.bias != nullptr) {
     check_array("bias", a.bias, h.n);
@@ -32,7 +30,7 @@ void check(const nm_linear_args& a, const ImageHeader& h) {
   if (a.residual == nullptr) return;
   check_matrix("residual", a.residual, a.m, h.n, a.residual_stride);
   if (a.residual != a.y || (a.m > 1 && a.residual_stride != a.y_stride))
-    check_no_overlap("residual", a.residual, span(a.m, h.n, a.residual_stride), "y", a.y, y_bytes);
+    check_no_overlap("residual", a.residual, matrix_bytes(a.m, h.n, a.residual_stride), "y", a.y, y_bytes);
 }
 
 /** The columns of the image of one row of x. */

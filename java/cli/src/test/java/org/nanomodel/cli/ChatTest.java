@@ -4,12 +4,10 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.BufferedReader;
 import java.io.ByteArrayInputStream;
-import java.io.IOException;
 import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
@@ -88,18 +86,32 @@ class ChatTest {
   @Test
   @DisabledOnOs(OS.WINDOWS)
   void interruptsStopTheAnswerAndThenTheChat() throws Exception {
-    Process process = start();
+    Process process =
+        Child.start(
+            "chat",
+            "-m",
+            Nanomodel.model(),
+            "-n",
+            "450",
+            "--tier",
+            "reference",
+            "-t",
+            "1",
+            "--temp",
+            "1",
+            "--seed",
+            "1");
     try (BufferedReader out = reader(process.getInputStream());
         BufferedReader err = reader(process.getErrorStream());
         OutputStream in = process.getOutputStream()) {
       in.write("Once upon a time\n".getBytes(StandardCharsets.UTF_8));
       in.flush();
       assertThat(out.read()).isNotNegative(); // the answer has begun
-      interrupt(process);
+      Child.interrupt(process);
       String line = err.readLine();
       assertThat(line).isEqualTo("(stopped)");
       assertThat(process.isAlive()).isTrue();
-      interrupt(process);
+      Child.interrupt(process);
       assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
       assertThat(process.exitValue()).isEqualTo(5);
     } finally {
@@ -107,25 +119,7 @@ class ChatTest {
     }
   }
 
-  private static Process start() throws IOException {
-    String java = Path.of(System.getProperty("java.home"), "bin", "java").toString();
-    List<String> command = new ArrayList<>(List.of(java, "--enable-native-access=ALL-UNNAMED"));
-    for (String key : List.of("nanomodel.library.path", "nanomodel.home")) {
-      if (System.getProperty(key) != null) {
-        command.add("-D" + key + "=" + System.getProperty(key));
-      }
-    }
-    command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
-    command.addAll(List.of("chat", "-m", Nanomodel.model(), "-n", "450", "--tier", "reference"));
-    command.addAll(List.of("-t", "1", "--temp", "1", "--seed", "1"));
-    return new ProcessBuilder(command).start();
-  }
-
   private static BufferedReader reader(InputStream in) {
     return new BufferedReader(new InputStreamReader(in, StandardCharsets.UTF_8));
-  }
-
-  private static void interrupt(Process process) throws Exception {
-    new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
   }
 }

@@ -3,12 +3,8 @@ package org.nanomodel.cli;
 import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.BufferedReader;
-import java.io.IOException;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Path;
-import java.util.ArrayList;
-import java.util.List;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.condition.DisabledOnOs;
@@ -17,24 +13,10 @@ import org.junit.jupiter.api.condition.OS;
 /** Ctrl-C, in a process of its own. */
 @DisabledOnOs(OS.WINDOWS)
 class InterruptsTest {
-  private static Process start(String... args) throws IOException {
-    List<String> command = new ArrayList<>();
-    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
-    command.add("--enable-native-access=ALL-UNNAMED");
-    for (String key : List.of("nanomodel.library.path", "nanomodel.home")) {
-      if (System.getProperty(key) != null) {
-        command.add("-D" + key + "=" + System.getProperty(key));
-      }
-    }
-    command.addAll(List.of("-cp", System.getProperty("java.class.path"), Main.class.getName()));
-    command.addAll(List.of(args));
-    return new ProcessBuilder(command).start();
-  }
-
   @Test
   void interruptedTextIsFlushedAndTheCodeIs5() throws Exception {
     Process process =
-        start(
+        Child.start(
             "generate",
             "-m",
             Nanomodel.model(),
@@ -55,7 +37,7 @@ class InterruptsTest {
             new InputStreamReader(process.getInputStream(), StandardCharsets.UTF_8))) {
       char[] first = new char[8];
       assertThat(out.read(first)).isPositive();
-      interrupt(process);
+      Child.interrupt(process);
       assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
       assertThat(process.exitValue()).isEqualTo(5);
       assertThat(new String(first)).startsWith(",");
@@ -65,7 +47,7 @@ class InterruptsTest {
   @Test
   void interruptedEvaluationSaysSoAndTheCodeIs5() throws Exception {
     Process process =
-        start(
+        Child.start(
             "eval",
             "-m",
             Nanomodel.model(),
@@ -81,14 +63,10 @@ class InterruptsTest {
         new BufferedReader(
             new InputStreamReader(process.getErrorStream(), StandardCharsets.UTF_8))) {
       assertThat(err.readLine()).contains("% of"); // under way
-      interrupt(process);
+      Child.interrupt(process);
       assertThat(process.waitFor(30, TimeUnit.SECONDS)).isTrue();
       assertThat(process.exitValue()).isEqualTo(5);
       assertThat(err.lines().toList()).contains("nanomodel: Interrupted");
     }
-  }
-
-  private static void interrupt(Process process) throws Exception {
-    new ProcessBuilder("kill", "-INT", Long.toString(process.pid())).start().waitFor();
   }
 }

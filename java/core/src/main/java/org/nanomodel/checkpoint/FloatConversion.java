@@ -126,7 +126,6 @@ public final class FloatConversion {
         out -> {
           try (var scratch = Arena.ofConfined()) {
             Tensor f32 = source.stored(scratch, module).floats(scratch, ops);
-            source.releaseModule(module);
             writeRounded(transposed ? f32.transposed(scratch) : f32, out);
           }
         });

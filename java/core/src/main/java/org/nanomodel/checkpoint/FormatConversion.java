@@ -78,7 +78,6 @@ public final class FormatConversion {
       try (var scratch = Arena.ofConfined()) {
         modules.put(module, ConvertedModule.of(source, scratch, ops, codec, module));
       }
-      source.releaseModule(module);
     }
     if (modules.isEmpty()) {
       throw new NanoModelException(source.path() + " has no quantized module");
@@ -162,7 +161,6 @@ public final class FormatConversion {
         ConvertedModule m = modules.get(name);
         StoredWeight weight = ConvertedModule.read(source, scratch, codec, name);
         tensors = codec.pack(arena, ops, name, weight, m.scheme(), m.scaleType());
-        source.releaseModule(name);
       }
     }
 

@@ -155,14 +155,6 @@ public final class ModelDirectory implements Weights, AutoCloseable {
     return stored.bytes(tensor);
   }
 
-  /**
-   * Gives the memory that a tensor's file pages take back to the system; they are read again when
-   * needed.
-   */
-  public void release(String tensor) {
-    MappedPages.release(stored.bytes(tensor));
-  }
-
   /** The names of the modules whose weights are integers, in the order of the files. */
   public List<String> quantizedModules() {
     String suffix = "." + mark();
@@ -197,14 +189,6 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   StoredWeight stored(Arena arena, String module) {
     var config = requireQuantization(module);
     return Codec.of(config).read(arena, ops(), stored.in(arena), config, module);
-  }
-
-  /** Gives the memory that the pages of a module take back to the system. */
-  void releaseModule(String module) {
-    stored.all().stream()
-        .map(TensorInfo::name)
-        .filter(name -> name.startsWith(module + "."))
-        .forEach(this::release);
   }
 
   /** Whether the weight of a module is integers, in the layout that the config names. */

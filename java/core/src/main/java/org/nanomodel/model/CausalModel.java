@@ -5,6 +5,7 @@ import java.util.List;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.concurrent.locks.ReentrantReadWriteLock;
 import java.util.function.Consumer;
+import java.util.stream.Stream;
 import org.nanomodel.events.StepEvent;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.Linear;
@@ -82,16 +83,17 @@ public final class CausalModel implements AutoCloseable {
 
   /** All linears, the head last. */
   public List<Linear> linears() {
-    var all = new ArrayList<>(embedding.linears());
-    blocks.forEach(b -> all.addAll(b.linears()));
-    all.addAll(head.linears());
-    return all;
+    return Stream.concat(embedding.linears().stream(), withoutEmbedding()).toList();
+  }
+
+  private Stream<Linear> withoutEmbedding() {
+    return Stream.concat(
+        blocks.stream().flatMap(b -> b.linears().stream()), head.linears().stream());
   }
 
   /** Bytes of the weights in memory. */
   public long bytes() {
-    return embedding.table().segment().byteSize()
-        + linears().stream().mapToLong(Linear::bytes).sum();
+    return embedding.bytes() + withoutEmbedding().mapToLong(Linear::bytes).sum();
   }
 
   /** The most tokens of a step. */
@@ -247,7 +249,8 @@ public final class CausalModel implements AutoCloseable {
     try {
       if (!closed) {
         closed = true;
-        linears().forEach(Linear::close);
+        embedding.close();
+        withoutEmbedding().forEach(Linear::close);
       }
     } finally {
       life.writeLock().unlock();

@@ -1,5 +1,6 @@
 package org.nanomodel.model;
 
+import java.lang.foreign.Arena;
 import java.util.List;
 import java.util.Optional;
 import org.nanomodel.ops.Engine;
@@ -13,38 +14,39 @@ import org.nanomodel.tensor.Tensor;
  * copied, since they outlive the checkpoint's mapping. Used by one thread at a time.
  */
 public final class TokenEmbedding implements AutoCloseable {
+  private final Arena arena;
   private final Tensor table;
   private final Optional<Tensor> positions;
   private final Optional<Linear> project;
   private final Room narrow;
 
-  private TokenEmbedding(Tensor table, Optional<Tensor> positions, Optional<Linear> project) {
-    this.table = table;
-    this.positions = positions;
-    this.project = project;
-    this.narrow = new Room(table.cols());
+  private TokenEmbedding(WeightLoader w, Config c, Arena arena) {
+    ModuleTree tree = c.tree();
+    this.arena = arena;
+    this.table = w.matrix(arena, tree.embedding() + ".weight", c.vocabSize(), c.embeddingSize());
+    this.positions = tree.positions().map(p -> positions(w, c, p));
+    this.project =
+        c.embeddingSize() == c.hiddenSize()
+            ? Optional.empty()
+            : Optional.of(w.linear(tree.projectIn(), c.hiddenSize(), c.embeddingSize(), false));
+    this.narrow = new Room(c.embeddingSize());
   }
 
-  public static TokenEmbedding load(Engine engine, Config c, Weights weights) {
-    ModuleTree tree = c.tree();
+  private Tensor positions(WeightLoader w, Config c, ModuleTree.Positions p) {
+    long rows = (long) c.maxPositions() + p.offset();
+    return w.matrix(arena, p.module() + ".weight", rows, c.hiddenSize())
+        .rows(p.offset(), c.maxPositions());
+  }
+
+  public static TokenEmbedding load(Engine engine, Config config, Weights weights) {
+    Arena arena = Arena.ofShared();
     try (var loader = new WeightLoader(engine, weights)) {
-      Tensor table = loader.matrix(tree.embedding() + ".weight", c.vocabSize(), c.embeddingSize());
-      Optional<Tensor> positions =
-          tree.positions()
-              .map(p ->
-                  loader
-                      .matrix(
-                          p.module() + ".weight",
-                          (long) c.maxPositions() + p.offset(),
-                          c.hiddenSize())
-                      .rows(p.offset(), c.maxPositions()));
-      Optional<Linear> project =
-          c.embeddingSize() == c.hiddenSize()
-              ? Optional.empty()
-              : Optional.of(
-                  loader.linear(tree.projectIn(), c.hiddenSize(), c.embeddingSize(), false));
+      var embedding = new TokenEmbedding(loader, config, arena);
       loader.keep();
-      return new TokenEmbedding(table, positions, project);
+      return embedding;
+    } catch (RuntimeException | Error e) {
+      arena.close();
+      throw e;
     }
   }
 
@@ -70,8 +72,18 @@ public final class TokenEmbedding implements AutoCloseable {
     return project.stream().toList();
   }
 
+  /** Bytes of tables and projection in memory. */
+  long bytes() {
+    long learned = positions.map(p -> p.segment().byteSize()).orElse(0L);
+    return table.segment().byteSize() + learned + linears().stream().mapToLong(Linear::bytes).sum();
+  }
+
+  /** Frees the tables; nobody may be using them. */
   @Override
   public void close() {
     linears().forEach(Linear::close);
+    if (arena.scope().isAlive()) {
+      arena.close();
+    }
   }
 }

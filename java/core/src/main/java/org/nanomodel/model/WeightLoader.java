@@ -52,13 +52,13 @@ final class WeightLoader implements AutoCloseable {
   }
 
   /** A float matrix [rows, cols], copied; types that kernels do not read become F32. */
-  Tensor matrix(String name, long rows, long cols) {
+  Tensor matrix(Arena owner, String name, long rows, long cols) {
     try (var arena = Arena.ofShared()) {
-      return matrix(name, required(arena, name), rows, cols);
+      return matrix(owner, name, required(arena, name), rows, cols);
     }
   }
 
-  private Tensor matrix(String name, Tensor stored, long rows, long cols) {
+  private Tensor matrix(Arena owner, String name, Tensor stored, long rows, long cols) {
     if (!stored.type().isFloat() || !stored.hasShape(rows, cols)) {
       throw new BadModelException(
           "tensor "
@@ -72,7 +72,7 @@ final class WeightLoader implements AutoCloseable {
               + "] as config.json says");
     }
     boolean kept = stored.type() == DataType.F16 || stored.type() == DataType.BF16;
-    Tensor copy = Tensor.allocate(Arena.ofAuto(), kept ? stored.type() : DataType.F32, rows, cols);
+    Tensor copy = Tensor.allocate(owner, kept ? stored.type() : DataType.F32, rows, cols);
     if (kept || stored.type() == DataType.F32) {
       MemorySegment.copy(stored.segment(), 0, copy.segment(), 0, copy.segment().byteSize());
     } else {

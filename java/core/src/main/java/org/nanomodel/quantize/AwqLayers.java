@@ -121,7 +121,7 @@ final class AwqLayers implements LayerMethod {
           groups.stream()
               .map(g -> (BlockWalk.Inputs) (chunk, x) -> g.inputs.add(ops, chunk, x))
               .toList());
-      secondsOfEach = secondsSince(start) / layer.modules().size();
+      secondsOfEach = PhaseClock.secondsSince(start) / layer.modules().size();
     }
 
     /**
@@ -138,7 +138,7 @@ final class AwqLayers implements LayerMethod {
           } else {
             searchAtOutput(g);
           }
-          g.seconds = secondsSince(start) / g.modules.size();
+          g.seconds = PhaseClock.secondsSince(start) / g.modules.size();
         }
       }
     }
@@ -241,7 +241,7 @@ final class AwqLayers implements LayerMethod {
         }
         double loss = g.form().error(w);
         clock.since(start, PhaseClock.Phase.COLUMNS);
-        double seconds = secondsSince(start) + g.seconds + secondsOfEach;
+        double seconds = PhaseClock.secondsSince(start) + g.seconds + secondsOfEach;
         sink.done(
             module, new Outcome(q, loss, g.inputs.gram().rows(), 0, seconds, Optional.empty()));
       } catch (NativeException e) {
@@ -318,10 +318,6 @@ final class AwqLayers implements LayerMethod {
   private static RoundingGrid grid(QuantizePlan.Module m) {
     return new RoundingGrid(
         m.scheme().bits(), m.scheme().groupOf(m.k()), m.scheme().sym(), m.scaleType());
-  }
-
-  private static double secondsSince(long nanos) {
-    return (System.nanoTime() - nanos) / 1e9;
   }
 
   @Override

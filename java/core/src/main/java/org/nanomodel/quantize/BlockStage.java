@@ -6,6 +6,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.model.Block;
 import org.nanomodel.model.BlockRunner;
 import org.nanomodel.model.Config;
@@ -51,9 +52,10 @@ final class BlockStage implements AutoCloseable {
   }
 
   /** The hidden states before the first block. */
-  TokenRows embed(TokenEmbedding embedding) {
+  TokenRows embed(ModelDirectory source) {
     TokenRows states = allocate(config.hiddenSize());
-    try (var call = Arena.ofConfined()) {
+    try (var embedding = TokenEmbedding.load(ops.engine(), config, source);
+        var call = Arena.ofConfined()) {
       for (var chunk : chunks()) {
         Tensor ids = Tensor.ofInts(call, chunk.ids());
         runner.embed(ops, embedding, states.of(chunk), ids, chunk.lengths());

@@ -3,7 +3,6 @@ package org.nanomodel.quantize;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.model.Block;
 import org.nanomodel.model.Config;
-import org.nanomodel.model.TokenEmbedding;
 import org.nanomodel.ops.Ops;
 
 /**
@@ -36,9 +35,7 @@ final class FloatPath implements AutoCloseable {
   /** The inputs of a block; layers come in order. */
   TokenRows states(int layer) {
     if (states == null) {
-      try (var embedding = TokenEmbedding.load(ops.engine(), model, source)) {
-        states = stage.embed(embedding);
-      }
+      states = stage.embed(source);
     }
     while (at < layer) {
       try (var block = load(at);

@@ -44,7 +44,6 @@ final class FoldedWeights implements Weights {
             Tensor stored = new LayerFloats(source).of(scratch, ops, module);
             Tensor copy = Tensor.allocate(arena, DataType.F32, stored.rows(), stored.cols());
             Copies.rows(copy, stored);
-            source.release(name);
             return copy;
           }
         });

@@ -18,7 +18,6 @@ import org.nanomodel.checkpoint.QuantizedTensors;
 import org.nanomodel.model.Block;
 import org.nanomodel.model.Config;
 import org.nanomodel.model.HeadInput;
-import org.nanomodel.model.TokenEmbedding;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Linear;
 import org.nanomodel.ops.Ops;
@@ -91,11 +90,7 @@ final class GptqLayers implements LayerMethod {
   @Override
   public void quantize(QuantizePlan.Layer layer, Sink sink) {
     if (states == null) {
-      try (var embedding = TokenEmbedding.load(ops.engine(), model, source)) {
-        states = stage.embed(embedding);
-      }
-      source.release(model.tree().embedding() + ".weight");
-      System.gc(); // the copy of the table, often the largest tensor, is not needed any more
+      states = stage.embed(source);
     }
     pending.forEach(this::replay);
     pending.clear();
@@ -151,7 +146,7 @@ final class GptqLayers implements LayerMethod {
       for (var chunk : stage.chunks()) {
         gram.add(ops, input.forward(ops, stage.copy(states.of(chunk))));
       }
-      new Solver(arena, gram, secondsSince(start)).solve(List.of(module), sink);
+      new Solver(arena, gram, PhaseClock.secondsSince(start)).solve(List.of(module), sink);
     }
   }
 
@@ -187,12 +182,11 @@ final class GptqLayers implements LayerMethod {
           var result = Gptq.quantize(scratch, ops, w, factor, options);
           boolean fell = result.fallback().isPresent();
           double loss = fell ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
-          floats.release(module.name());
           Tensor q = Tensor.allocate(arena, DataType.F32, module.n(), module.k());
           ops.dequantize(q, result.weight());
           weights.put(module.name(), q);
           clock.since(factored, PhaseClock.Phase.COLUMNS);
-          double seconds = secondsSince(start) + gatherSeconds / modules.size();
+          double seconds = PhaseClock.secondsSince(start) + gatherSeconds / modules.size();
           double damp = fell ? 0 : result.damp();
           sink.done(
               module,
@@ -225,7 +219,7 @@ final class GptqLayers implements LayerMethod {
           var arena = Arena.ofConfined()) {
         walk.inputs(linears(group), into(gram));
         forward(start, gathered);
-        replace(new Solver(arena, gram, secondsSince(start)).solve(group, sink));
+        replace(new Solver(arena, gram, PhaseClock.secondsSince(start)).solve(group, sink));
       }
     }
 
@@ -243,7 +237,7 @@ final class GptqLayers implements LayerMethod {
         }
         walk.inputs(groups.stream().map(this::linears).toList(), inputs);
         forward(start, gathered);
-        double seconds = secondsSince(start) / groups.size();
+        double seconds = PhaseClock.secondsSince(start) / groups.size();
         for (int i = 0; i < groups.size(); i++) {
           replace(new Solver(arena, grams.get(i), seconds).solve(groups.get(i), sink));
         }
@@ -305,10 +299,6 @@ final class GptqLayers implements LayerMethod {
       replacements.forEach(Linear::close);
       block.close();
     }
-  }
-
-  private static double secondsSince(long nanos) {
-    return (System.nanoTime() - nanos) / 1e9;
   }
 
   @Override

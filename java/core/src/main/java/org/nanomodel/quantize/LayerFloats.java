@@ -26,7 +26,7 @@ final class LayerFloats {
     return tied ? model.tree().embedding() : module;
   }
 
-  /** W of a module, F32 [N, K]; the file's own memory where it holds F32. */
+  /** W of a module, F32 [N, K], in the arena. */
   Tensor of(Arena arena, Ops ops, String module) {
     var weight = (FloatWeight) source.linear(arena, holder(module));
     Tensor stored = Tensor.of(weight.type(), weight.data(), weight.n(), weight.k());
@@ -36,11 +36,6 @@ final class LayerFloats {
     Tensor f32 = Tensor.allocate(arena, DataType.F32, weight.n(), weight.k());
     ops.convert(f32, stored);
     return f32;
-  }
-
-  /** Gives the memory of the file's pages back. */
-  void release(String module) {
-    source.release(holder(module) + ".weight");
   }
 
   /** A refusal by native code, with the tensor that it is about. */

@@ -31,6 +31,11 @@ final class PhaseClock {
     return now;
   }
 
+  /** Seconds since {@code start}, whatever they were spent on. */
+  static double secondsSince(long start) {
+    return (System.nanoTime() - start) / 1e9;
+  }
+
   void add(Phase phase, long time) {
     nanos.merge(phase, time, Long::sum);
   }

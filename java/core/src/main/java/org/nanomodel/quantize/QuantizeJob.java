@@ -200,7 +200,7 @@ public final class QuantizeJob {
         plan.bpw(),
         plan.bpwModel(),
         plan.bytes(),
-        secondsSince(began),
+        PhaseClock.secondsSince(began),
         PeakMemory.bytes(),
         List.copyOf(modules));
   }
@@ -326,7 +326,7 @@ public final class QuantizeJob {
   }
 
   private Progress progress(int layer) {
-    double seconds = secondsSince(began);
+    double seconds = PhaseClock.secondsSince(began);
     long own = weightsDone - weightsResumed;
     double eta = own == 0 ? Double.NaN : seconds * (plan.quantizedParameters() - weightsDone) / own;
     return new Progress(
@@ -336,9 +336,5 @@ public final class QuantizeJob {
         seconds,
         eta,
         PeakMemory.bytes());
-  }
-
-  private static double secondsSince(long nanos) {
-    return (System.nanoTime() - nanos) / 1e9;
   }
 }

@@ -66,7 +66,7 @@ final class SmoothLayers implements LayerMethod {
           QuantizedWeight q = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
           double loss = Rtn.relativeError(ops, w, q);
           clock.since(start, PhaseClock.Phase.COLUMNS);
-          double seconds = (System.nanoTime() - start) / 1e9;
+          double seconds = PhaseClock.secondsSince(start);
           sink.done(module, new Outcome(q, loss, 0, 0, seconds, Optional.empty()));
         } catch (NativeException e) {
           throw floats.named(module.name(), e);

@@ -99,16 +99,9 @@ final class WalkOps extends ForwardingOps {
   }
 
   @Override
-  public void embedding(Tensor y, Tensor table, Tensor ids) {
+  public void embedding(Tensor y, Tensor table, Tensor ids, Tensor residual) {
     if (!leftOut()) {
-      super.embedding(y, table, ids);
-    }
-  }
-
-  @Override
-  public void embeddingAdd(Tensor y, Tensor table, Tensor ids) {
-    if (!leftOut()) {
-      super.embeddingAdd(y, table, ids);
+      super.embedding(y, table, ids, residual);
     }
   }
 

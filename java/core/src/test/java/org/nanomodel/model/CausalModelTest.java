@@ -263,11 +263,11 @@ class CausalModelTest {
     }
     assertThat(states).hasSize(3);
     try (var arena = java.lang.foreign.Arena.ofConfined();
+        var embedding = TokenEmbedding.load(ENGINE, c, weights);
         var runner = new BlockRunner(ENGINE, c, 64, 2)) {
       Tensor x = Tensor.allocate(arena, DataType.F32, 37, c.hiddenSize());
       int[] both = Arrays.copyOf(a, 37);
       System.arraycopy(b, 0, both, 30, 7);
-      var embedding = TokenEmbedding.load(ENGINE, c, weights);
       runner.embed(ENGINE.ops(), embedding, x, Tensor.ofInts(arena, both), 30, 7);
       for (int layer = 0; layer < 2; layer++) {
         assertThat(x.toFloats()).isEqualTo(states.get(layer));

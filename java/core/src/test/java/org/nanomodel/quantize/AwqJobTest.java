@@ -24,7 +24,6 @@ import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.TinyModel;
 import org.nanomodel.model.Block;
-import org.nanomodel.model.TokenEmbedding;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.tensor.Tensor;
@@ -77,7 +76,7 @@ class AwqJobTest {
                 source.config(),
                 TextChunks.of(GptqJobTest.calibration(source, 1)),
                 Optional.empty());
-        var states = stage.embed(TokenEmbedding.load(engine, source.config(), source));
+        var states = stage.embed(source);
         var exact = source.config().family().blocks().load(engine, source.config(), source, 0);
         var coded = source.config().family().blocks().load(engine, source.config(), made, 0)) {
       double error = 0;

@@ -23,7 +23,6 @@ import org.nanomodel.model.Batch;
 import org.nanomodel.model.Block;
 import org.nanomodel.model.CausalModel;
 import org.nanomodel.model.Config;
-import org.nanomodel.model.TokenEmbedding;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Linear;
@@ -81,7 +80,7 @@ class BlockWalkTest {
   }
 
   private TokenRows embedded(BlockStage stage) {
-    return stage.embed(TokenEmbedding.load(engine, config, source));
+    return stage.embed(source);
   }
 
   private List<List<Linear>> groups(BlockWalk walk, int layer) {

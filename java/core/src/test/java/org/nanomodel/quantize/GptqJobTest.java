@@ -121,7 +121,7 @@ class GptqJobTest {
                 source.config(),
                 TextChunks.of(calibration(source, 1)),
                 Optional.empty());
-        var states = stage.embed(TokenEmbedding.load(engine, source.config(), source));
+        var states = stage.embed(source);
         var exact = block(source, source);
         var coded = block(source, made)) {
       var outputs = new ArrayList<float[]>();
@@ -189,9 +189,9 @@ class GptqJobTest {
     try (var source = ModelDirectory.open(model, engine);
         var made = ModelDirectory.open(temp.resolve("out"), engine);
         var arena = Arena.ofConfined();
+        var embedding = TokenEmbedding.load(engine, source.config(), source);
         var gram = new Gram(64)) {
       var ops = engine.ops();
-      var embedding = TokenEmbedding.load(engine, source.config(), source);
       for (var chunk : TextChunks.of(calibration(source, 1)).chunks()) {
         Tensor x = Tensor.allocate(arena, DataType.F32, chunk.tokens(), 64);
         Tensor ids = Tensor.ofInts(arena, chunk.ids());
