@@ -2,13 +2,15 @@ package org.nanomodel;
 
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.Map;
 import java.util.Optional;
 import org.nanomodel.data.Bundled;
 import org.nanomodel.ops.EngineOptions;
 
 /**
  * Opens whatever a directory holds: a float model or a quantized one, of any architecture that is
- * served. A name without a directory is that of a bundled model.
+ * served. A name without a directory is that of a bundled model, or of one in the Hugging Face
+ * cache.
  */
 public final class AutoNanoModel {
   private AutoNanoModel() {}
@@ -18,7 +20,7 @@ public final class AutoNanoModel {
     return load(model, EngineOptions.defaults());
   }
 
-  /** As {@link #load(Path)}; a directory, or the name of a bundled model. */
+  /** As {@link #load(Path)}; what {@link #resolve(String)} finds. */
   public static NanoModel load(String model) {
     return load(resolve(model));
   }
@@ -36,7 +38,7 @@ public final class AutoNanoModel {
     return load(model, config, EngineOptions.defaults());
   }
 
-  /** As {@link #load(Path, QuantizeConfig)}; a directory, or the name of a bundled model. */
+  /** As {@link #load(Path, QuantizeConfig)}; what {@link #resolve(String)} finds. */
   public static NanoModel load(String model, QuantizeConfig config) {
     return load(resolve(model), config);
   }
@@ -46,18 +48,34 @@ public final class AutoNanoModel {
     return NanoModel.open(model, Optional.of(config), options);
   }
 
-  /** The directory that a user means: a path, or the name of a bundled model. */
+  /**
+   * The directory that a user means: a path, the name of a bundled model, or {@code
+   * owner/name[@revision]} in the Hugging Face cache. Nothing is downloaded.
+   */
   public static Path resolve(String model) {
+    return resolve(model, System.getenv());
+  }
+
+  /** The same with the environment that tells where the Hugging Face cache is. */
+  public static Path resolve(String model, Map<String, String> environment) {
     Path path = Path.of(model);
     if (Files.exists(path)) {
       return path;
     }
     return Bundled.model(model)
-        .orElseThrow(() ->
-            new BadModelException(
-                "model '"
-                    + model
-                    + "' is neither a directory nor a bundled model; bundled: "
-                    + String.join(", ", Bundled.modelNames())));
+        .or(() -> HubCache.of(environment).find(model))
+        .orElseThrow(() -> new BadModelException(notFound(model, environment)));
+  }
+
+  private static String notFound(String model, Map<String, String> environment) {
+    String where =
+        HubCache.isName(model)
+            ? "; looked at " + HubCache.of(environment).lookedAt(model)
+            : "; bundled: " + String.join(", ", Bundled.modelNames());
+    return "model '"
+        + model
+        + "' is neither a directory, nor a bundled model, nor in the Hugging Face cache"
+        + where
+        + "; nothing is downloaded";
   }
 }

@@ -114,7 +114,14 @@ public final class NanoModel implements AutoCloseable {
 
   private Optional<Tokenizer> openTokenizer() {
     if (tokenizer == null) {
-      tokenizer = Tokenizer.find(directory.path());
+      Optional<Tokenizer> found = Tokenizer.find(directory.path());
+      try {
+        found.ifPresent(t -> t.requireWithin(config.vocabSize()));
+      } catch (BadModelException e) {
+        found.get().close();
+        throw e;
+      }
+      tokenizer = found;
     }
     return tokenizer;
   }

@@ -106,6 +106,18 @@ class BadModelTest {
             m -> sparse(m.resolve("tokenizer.json")),
             "tokenizer.json",
             "209715200"),
+        Case.file(
+            "T3 added token beyond the embedding",
+            "tokenizer.json",
+            """
+            {"added_tokens":[{"id":64,"content":"<x>","single_word":false,"lstrip":false,
+              "rstrip":false,"normalized":false,"special":true}],
+             "model":{"type":"WordLevel","vocab":{"a":0},"unk_token":"a"}}
+            """,
+            "tokenizer.json",
+            "added_tokens",
+            "64",
+            "vocab_size = 64"),
         Case.config("C2 duplicate key", "{", "{\"vocab_size\": 3,", "config.json", "vocab_size"),
         Case.config("C2 no model_type", "\"model_type\"", "\"x\"", "model_type is missing"),
         Case.config("C2 no architectures", "\"architectures\"", "\"x\"", "architectures"),

@@ -4,18 +4,28 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import java.io.IOException;
 import java.io.RandomAccessFile;
+import java.io.UncheckedIOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.TinyModel;
 import org.nanomodel.generate.GenerateOptions;
+import org.nanomodel.model.CausalModel;
+import org.nanomodel.model.Weights;
+import org.nanomodel.ops.Engine;
+import org.nanomodel.ops.WeightData;
+import org.nanomodel.tensor.Tensor;
 
 /**
- * RELIABILITY S10: the weight file is cut short while a model is open. In a process of its own,
- * since reading what is gone raises SIGBUS.
+ * RELIABILITY S10: the weight file is cut short while a model is open or loaded. In a process of
+ * its own, since reading what is gone raises SIGBUS.
  */
 class CutFileTest {
   @TempDir Path temp;
@@ -26,19 +36,72 @@ class CutFileTest {
 
     public static void main(String[] args) throws IOException {
       Path path = Path.of(args[1]);
+      if (args[0].equals("during")) {
+        cutDuring(path);
+        return;
+      }
       try (var model = AutoNanoModel.load(path)) {
         var options = GenerateOptions.builder().maxTokens(20).build();
         List<Integer> before = null;
         if (args[0].equals("after")) {
           before = model.generate(new int[] {3, 4, 5}, options).ids();
         }
-        try (var file = new RandomAccessFile(path.resolve("model.safetensors").toFile(), "rw")) {
-          file.setLength(100);
-        }
+        cut(path);
         var now = model.generate(new int[] {3, 4, 5}, options).ids();
         System.out.println(now.equals(before) ? "same answer" : "another answer");
       } catch (BadModelException e) {
         System.out.println("refused: " + e.getMessage());
+      }
+    }
+
+    private static void cut(Path model) throws IOException {
+      try (var file = new RandomAccessFile(model.resolve("model.safetensors").toFile(), "rw")) {
+        file.setLength(100);
+      }
+    }
+
+    /** Between the moment a weight is handed out and the moment a kernel reads it. */
+    private static void cutDuring(Path path) {
+      try (var engine = Engine.open();
+          var directory = ModelDirectory.open(path, engine)) {
+        CausalModel.load(engine, directory.config(), new Cutting(directory)).close();
+        System.out.println("loaded");
+      } catch (BadModelException e) {
+        System.out.println("refused: " + e.getMessage());
+      }
+    }
+
+    /** Cuts the file after it has handed out the first linear weight. */
+    private record Cutting(ModelDirectory directory) implements Weights {
+      @Override
+      public boolean has(String tensor) {
+        return directory.has(tensor);
+      }
+
+      @Override
+      public Tensor tensor(String name) {
+        return directory.tensor(name);
+      }
+
+      @Override
+      public Tensor tensor(Arena arena, String name) {
+        return directory.tensor(arena, name);
+      }
+
+      @Override
+      public WeightData linear(Arena arena, String module) {
+        WeightData weight = directory.linear(arena, module);
+        try {
+          cut(directory.path());
+        } catch (IOException e) {
+          throw new UncheckedIOException(e);
+        }
+        return weight;
+      }
+
+      @Override
+      public Optional<MemorySegment> bias(Arena arena, String module) {
+        return directory.bias(arena, module);
       }
     }
   }
@@ -51,6 +114,11 @@ class CutFileTest {
   @Test
   void aModelThatIsNotLoadedYetIsRefused() throws Exception {
     assertThat(run("before")).startsWith("refused: ").contains("model.safetensors", "100 bytes");
+  }
+
+  @Test
+  void aFileThatIsCutWhileItIsReadIsRefused() throws Exception {
+    assertThat(run("during")).startsWith("refused: ").contains("model.safetensors", "100 bytes");
   }
 
   private String run(String when) throws IOException, InterruptedException {

@@ -1,10 +1,12 @@
 package org.nanomodel.cli;
 
 import java.io.IOException;
+import java.util.Optional;
 import org.nanomodel.AutoNanoModel;
 import org.nanomodel.NanoModel;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.chat.ChatTemplate;
+import org.nanomodel.generate.Conversation;
 import org.nanomodel.tokenizer.Tokenizer;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -40,14 +42,21 @@ final class Chat extends Verb {
                       "Model '" + model.name() + "' has no tokenizer.json, which a chat needs"));
       ChatTemplate template = chat.template(tokenizer);
       var history = new ChatHistory(tokenizer, template, chat.options(), chat.system());
-      var session =
-          new ChatSession(
-              console(), loaded, history, template.turnEnds(tokenizer), sampling, signal);
-      loaded.graph(); // loads the weights before the first question
       if (console().terminal()) {
         console().note("%s; /help shows the commands", model.name());
       }
-      session.run(prompt);
+      // the weights are loaded before the first question
+      try (var conversation = new Conversation(loaded.graph(), Optional.empty())) {
+        new ChatSession(
+                console(),
+                loaded,
+                conversation,
+                history,
+                template.turnEnds(tokenizer),
+                sampling,
+                signal)
+            .run(prompt);
+      }
     }
   }
 

@@ -10,8 +10,8 @@ import java.nio.charset.StandardCharsets;
 import java.util.List;
 import org.nanomodel.NanoModel;
 import org.nanomodel.chat.TemplateException;
+import org.nanomodel.generate.Conversation;
 import org.nanomodel.generate.GenerateResult;
-import org.nanomodel.generate.Generator;
 import org.nanomodel.generate.Request;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.tokenizer.Tokenizer;
@@ -30,6 +30,7 @@ final class ChatSession {
 
   private final Console console;
   private final NanoModel model;
+  private final Conversation conversation;
   private final Tokenizer tokenizer;
   private final ChatHistory history;
   private final List<Integer> ends;
@@ -44,12 +45,14 @@ final class ChatSession {
   ChatSession(
       Console console,
       NanoModel model,
+      Conversation conversation,
       ChatHistory history,
       List<Integer> ends,
       SamplingFlags sampling,
       TurnSignal signal) {
     this.console = console;
     this.model = model;
+    this.conversation = conversation;
     this.tokenizer = model.tokenizer().orElseThrow();
     this.history = history;
     this.ends = ends;
@@ -142,7 +145,7 @@ final class ChatSession {
     TextOut text = new TextOut(console, tokenizer, prompt.ids(), sampling.stop());
     var request =
         new Request(prompt.ids(), sampling.options(seed++, ends, List.of()), text::add, cancel);
-    GenerateResult result = new Generator(model.graph()).generate(request);
+    GenerateResult result = conversation.generate(request);
     text.finish();
     console.write(System.lineSeparator());
     if (cancel.isRaised()) {

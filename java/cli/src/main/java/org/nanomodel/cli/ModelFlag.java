@@ -1,14 +1,8 @@
 package org.nanomodel.cli;
 
-import java.io.IOException;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
-import java.util.Optional;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import org.nanomodel.AutoNanoModel;
-import org.nanomodel.BadModelException;
 import picocli.CommandLine.Option;
 
 /**
@@ -16,8 +10,6 @@ import picocli.CommandLine.Option;
  * Face cache.
  */
 final class ModelFlag {
-  private static final Pattern HUB = Pattern.compile("([\\w.-]+)/([\\w.-]+?)(?:@([\\w.-]+))?");
-
   @Option(
       names = {"-m", "--model"},
       required = true,
@@ -38,40 +30,6 @@ final class ModelFlag {
 
   /** The directory of a model that is named as for this flag. */
   static Path resolve(String model, Map<String, String> environment) {
-    Matcher hub = HUB.matcher(model);
-    if (!Files.exists(Path.of(model)) && hub.matches()) {
-      return cached(hub.group(1), hub.group(2), hub.group(3), environment)
-          .orElseThrow(() ->
-              new BadModelException(
-                  "model '%s' is neither a directory nor in the Hugging Face cache (%s); this version does not download"
-                      .formatted(model, cache(environment))));
-    }
-    return AutoNanoModel.resolve(model);
-  }
-
-  private static Optional<Path> cached(
-      String owner, String name, String revision, Map<String, String> environment) {
-    Path folder = cache(environment).resolve("models--" + owner + "--" + name);
-    String wanted = revision == null ? "main" : revision;
-    Path ref = folder.resolve("refs").resolve(wanted);
-    try {
-      String commit = Files.isRegularFile(ref) ? Files.readString(ref).strip() : wanted;
-      return Optional.of(folder.resolve("snapshots").resolve(commit)).filter(Files::isDirectory);
-    } catch (IOException e) {
-      return Optional.empty();
-    }
-  }
-
-  private static Path cache(Map<String, String> environment) {
-    String hub = environment.get("HF_HUB_CACHE");
-    if (hub != null && !hub.isBlank()) {
-      return Path.of(hub);
-    }
-    String home = environment.get("HF_HOME");
-    Path base =
-        home == null || home.isBlank()
-            ? Path.of(System.getProperty("user.home"), ".cache", "huggingface")
-            : Path.of(home);
-    return base.resolve("hub");
+    return AutoNanoModel.resolve(model, environment);
   }
 }

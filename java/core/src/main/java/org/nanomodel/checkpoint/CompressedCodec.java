@@ -53,11 +53,16 @@ abstract sealed class CompressedCodec extends Codec permits PackQuantizedCodec, 
         stored, name, w, Shuffles.transposed(arena, f32.reshape(w.n(), w.groups())));
   }
 
-  /** Zero points, signed: I32 words packed along N, or I8 [N, G]; none means symmetric. */
+  /** Zero points, signed: I32 words packed along N, or I8 [N, G]; a symmetric module needs none. */
   static void readZeros(
-      Arena arena, Ops ops, StoredTensors stored, String module, QuantizedWeight w) {
+      Arena arena,
+      Ops ops,
+      StoredTensors stored,
+      String module,
+      ModuleScheme scheme,
+      QuantizedWeight w) {
     String name = module + ".weight_zero_point";
-    if (!stored.has(name)) {
+    if (scheme.sym() && !stored.has(name)) {
       ModuleParts.setSymmetric(w);
       return;
     }

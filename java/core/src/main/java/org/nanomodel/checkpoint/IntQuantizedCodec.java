@@ -86,7 +86,7 @@ final class IntQuantizedCodec extends CompressedCodec {
     var codes = Shuffles.shifted(arena, weight, BITS).segment();
     var w = QuantizedWeight.allocate(arena, BITS, h.n(), h.k(), group, null, codes);
     readScales(arena, ops, stored, module, w);
-    readZeros(arena, ops, stored, module, w);
+    readZeros(arena, ops, stored, module, h.scheme(), w);
     return StoredWeight.of(w);
   }
 }

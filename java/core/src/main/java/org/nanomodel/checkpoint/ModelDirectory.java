@@ -196,7 +196,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   /** A quantized module as it is stored. */
   StoredWeight stored(Arena arena, String module) {
     var config = requireQuantization(module);
-    return Codec.of(config).read(arena, ops(), stored, config, module);
+    return Codec.of(config).read(arena, ops(), stored.in(arena), config, module);
   }
 
   /** Gives the memory that the pages of a module take back to the system. */
@@ -231,6 +231,15 @@ public final class ModelDirectory implements Weights, AutoCloseable {
 
   @Override
   public Tensor tensor(String name) {
+    return tensor(stored, name);
+  }
+
+  @Override
+  public Tensor tensor(Arena arena, String name) {
+    return tensor(stored.in(arena), name);
+  }
+
+  private Tensor tensor(StoredTensors stored, String name) {
     String suffix = ".weight";
     if (name.endsWith(suffix)) {
       String module = name.substring(0, name.length() - suffix.length());
@@ -254,7 +263,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
       return stored(arena, module).weight(arena, ops());
     }
     requireReadable();
-    Tensor weight = stored.tensor(module + ".weight", FLOATS, -1, -1);
+    Tensor weight = stored.in(arena).tensor(module + ".weight", FLOATS, -1, -1);
     Tensor usable =
         PACKABLE.contains(weight.type())
             ? StoredTensors.aligned(arena, weight)
@@ -275,6 +284,7 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   @Override
   public Optional<MemorySegment> bias(Arena arena, String module) {
     return stored
+        .in(arena)
         .find(module + ".bias", FLOATS, -1)
         .map(t ->
             (t.type() == DataType.F32 ? StoredTensors.aligned(arena, t) : toF32(arena, t))

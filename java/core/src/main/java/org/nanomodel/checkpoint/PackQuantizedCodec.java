@@ -126,7 +126,7 @@ final class PackQuantizedCodec extends CompressedCodec {
     var w = QuantizedWeight.allocate(arena, bits, h.n(), h.k(), group, order);
     ops.wordsUnpack(ModuleParts.codes(w), StoredTensors.aligned(arena, words), ROWS, bits);
     readScales(arena, ops, stored, module, w);
-    readZeros(arena, ops, stored, module, w);
+    readZeros(arena, ops, stored, module, h.scheme(), w);
     return StoredWeight.of(w);
   }
 }

@@ -4,7 +4,9 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.Optional;
 import org.nanomodel.BadModelException;
 import org.nanomodel.UnsupportedModelException;
@@ -15,19 +17,31 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * The tensors of a checkpoint as they lie in its files, borrowed; what does not fit is refused by
- * file and name.
+ * The tensors of a checkpoint as they lie in its files, borrowed or read; what does not fit is
+ * refused by file and name.
  */
 final class StoredTensors implements AutoCloseable {
   private final SafetensorsModel files;
+  private final Arena room; // null = borrowed
+  private final Map<String, Tensor> read = new HashMap<>();
 
-  private StoredTensors(SafetensorsModel files) {
+  private StoredTensors(SafetensorsModel files, Arena room) {
     this.files = files;
+    this.room = room;
+  }
+
+  /**
+   * The same, whose tensors are read from the files into {@code room}, each once: a file that is
+   * cut short meanwhile is an exception, where touching its map would raise SIGBUS, which ends the
+   * process when a kernel does it. For one thread.
+   */
+  StoredTensors in(Arena room) {
+    return new StoredTensors(files, room);
   }
 
   static StoredTensors open(Path directory) {
     try {
-      return new StoredTensors(SafetensorsModel.open(directory));
+      return new StoredTensors(SafetensorsModel.open(directory), null);
     } catch (SafetensorsException e) {
       throw new BadModelException(e.getMessage(), e);
     }
@@ -78,8 +92,21 @@ final class StoredTensors implements AutoCloseable {
     if (!types.contains(type)) {
       throw new BadModelException(where(name) + " has dtype " + type + ", expected " + types);
     }
+    if (room != null) {
+      return read.computeIfAbsent(name, n -> read(n, type));
+    }
     checkNotCut(name);
     return Tensor.of(type, files.segment(name), info(name).shape());
+  }
+
+  private Tensor read(String name, DataType type) {
+    Tensor t = Tensor.allocate(room, type, info(name).shape());
+    try {
+      files.file(name).read(name, t.segment());
+    } catch (SafetensorsException e) {
+      throw new BadModelException(e.getMessage(), e);
+    }
+    return t;
   }
 
   /** A tensor that must have this type and shape; dimensions below 0 are free. */

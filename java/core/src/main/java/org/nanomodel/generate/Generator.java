@@ -80,11 +80,6 @@ public final class Generator {
       next += lead.answers();
       scheduler.add(lead);
     }
-    while (!scheduler.isIdle()) {
-      if (Thread.currentThread().isInterrupted()) {
-        scheduler.cancelAll();
-      }
-      scheduler.step();
-    }
+    scheduler.runAll();
   }
 }

@@ -7,6 +7,7 @@ import java.util.Optional;
 import java.util.stream.Stream;
 import org.nanomodel.events.PrefillEvent;
 import org.nanomodel.model.CausalModel;
+import org.nanomodel.model.KvCache;
 import org.nanomodel.model.Sequence;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.Tensor;
@@ -28,6 +29,7 @@ final class Run {
   private final TokenStream text; // null where no stop text is looked for
   private final StopScanner stops;
   private List<Run> followers = List.of();
+  private Kept kept; // null = nothing is kept
   private Sequence sequence;
   private int[] tokens;
   private int count;
@@ -127,6 +129,16 @@ final class Run {
   /** Tokens that the next step should take: one in decode, more in prefill. */
   int pending() {
     return count - sequence.length();
+  }
+
+  /** Its sequence begins with what {@code kept} has, and is kept there at the end. */
+  void keepIn(Kept kept) {
+    this.kept = kept;
+  }
+
+  /** Enters the batch with a sequence of the cache. */
+  void enter(KvCache cache) {
+    enter(kept == null ? cache.newSequence() : kept.take(cache, tokens, count));
   }
 
   /** Enters the batch. */
@@ -248,7 +260,9 @@ final class Run {
       return;
     }
     done = true;
-    if (sequence != null) {
+    if (sequence != null && kept != null && failure == null) {
+      kept.keep(sequence, tokens);
+    } else if (sequence != null) {
       sequence.close();
     }
     if (failure != null) {

@@ -75,6 +75,16 @@ final class Scheduler implements AutoCloseable {
     cache.trim();
   }
 
+  /** Runs until all are done; an interrupt cancels them. */
+  void runAll() {
+    while (!isIdle()) {
+      if (Thread.currentThread().isInterrupted()) {
+        cancelAll();
+      }
+      step();
+    }
+  }
+
   /** Runs one step, if anybody has work. */
   void step() {
     dropCancelled();
@@ -124,7 +134,7 @@ final class Scheduler implements AutoCloseable {
       if (!fits && !active.isEmpty()) {
         return; // the one who waits longest is next: no prompt is overtaken for ever
       }
-      queue.poll().enter(cache.newSequence());
+      queue.poll().enter(cache);
       active.add(r);
       answers += r.answers();
       promised += blocks;

@@ -30,7 +30,12 @@ final class WeightLoader implements AutoCloseable {
 
   /** A norm's weight as f32 [n], copied. */
   Tensor vector(String name, long n) {
-    Tensor stored = required(name);
+    try (var arena = Arena.ofShared()) {
+      return vector(name, required(arena, name), n);
+    }
+  }
+
+  private Tensor vector(String name, Tensor stored, long n) {
     if (!stored.type().isFloat() || stored.rank() != 1 || stored.count() != n) {
       throw new BadModelException(
           "tensor "
@@ -48,7 +53,12 @@ final class WeightLoader implements AutoCloseable {
 
   /** A float matrix [rows, cols], copied; types that kernels do not read become F32. */
   Tensor matrix(String name, long rows, long cols) {
-    Tensor stored = required(name);
+    try (var arena = Arena.ofShared()) {
+      return matrix(name, required(arena, name), rows, cols);
+    }
+  }
+
+  private Tensor matrix(String name, Tensor stored, long rows, long cols) {
     if (!stored.type().isFloat() || !stored.hasShape(rows, cols)) {
       throw new BadModelException(
           "tensor "
@@ -71,11 +81,11 @@ final class WeightLoader implements AutoCloseable {
     return copy;
   }
 
-  private Tensor required(String name) {
+  private Tensor required(Arena arena, String name) {
     if (!weights.has(name)) {
       throw new BadModelException("tensor " + name + " is missing from the checkpoint");
     }
-    return weights.tensor(name);
+    return weights.tensor(arena, name);
   }
 
   Linear linear(String module, long n, long k, boolean bias) {

@@ -17,6 +17,11 @@ public interface Weights {
   /** A float tensor as stored, borrowed from the checkpoint. */
   Tensor tensor(String name);
 
+  /** The same, in memory of {@code arena} where the checkpoint's may vanish. */
+  default Tensor tensor(Arena arena, String name) {
+    return tensor(name);
+  }
+
   /**
    * The weight of a linear module: {@code module.weight}, or {@code module.qweight} and what
    * belongs to it.

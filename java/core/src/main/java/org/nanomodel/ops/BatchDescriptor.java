@@ -141,6 +141,7 @@ public final class BatchDescriptor {
 
   /** The {@code nm_batch}, with the counts of this step. */
   MemorySegment struct() {
+    Checks.read("batch", struct, 8);
     nm_batch.tokens(struct, tokens);
     nm_batch.sequences(struct, sequences);
     return struct;

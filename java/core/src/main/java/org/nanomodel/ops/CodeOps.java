@@ -11,6 +11,7 @@ import static org.nanomodel.ffi.generated.NanoModelH.nm_words_unpack;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Objects;
 import org.nanomodel.ffi.Native;
 import org.nanomodel.ffi.generated.nm_awq_args;
 import org.nanomodel.ffi.generated.nm_codes;
@@ -31,17 +32,18 @@ final class CodeOps {
     this.cancel = cancel;
   }
 
-  static MemorySegment codes(Arena call, QuantizedWeight q) {
+  /** The {@code nm_codes} of an argument, of which codes, scales and zeros may be written. */
+  static MemorySegment codes(Arena call, String name, QuantizedWeight q, boolean written) {
     MemorySegment c = nm_codes.allocate(call);
     nm_codes.struct_size(c, (int) c.byteSize());
     nm_codes.bits(c, q.bits());
     nm_codes.n(c, q.n());
     nm_codes.k(c, q.k());
     nm_codes.group_size(c, q.groupSize());
-    nm_codes.codes(c, q.codes());
-    nm_codes.scales(c, q.scales());
-    nm_codes.zeros(c, q.zeros());
-    nm_codes.g_idx(c, q.gIdx() == null ? MemorySegment.NULL : q.gIdx());
+    nm_codes.codes(c, Checks.memory(name, q.codes(), 1, written));
+    nm_codes.scales(c, Checks.memory(name, q.scales(), 4, written));
+    nm_codes.zeros(c, Checks.memory(name, q.zeros(), 1, written));
+    nm_codes.g_idx(c, Checks.read(name, q.gIdx(), 4));
     return c;
   }
 
@@ -51,10 +53,10 @@ final class CodeOps {
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_rtn_args.layout(), cancel);
       nm_rtn_args.sym(a, sym ? 1 : 0);
-      nm_rtn_args.scale_type(a, scaleType.nativeCode());
-      nm_rtn_args.w(a, w.pointer());
+      nm_rtn_args.scale_type(a, Checks.code("scaleType", scaleType));
+      nm_rtn_args.w(a, Checks.read("w", w));
       nm_rtn_args.w_stride(a, w.rowStride());
-      nm_rtn_args.out(a, codes(call, out));
+      nm_rtn_args.out(a, codes(call, "out", out, true));
       Native.check(nm_rtn(h, a));
     } finally {
       NativeOps.done(engine, cancel, out, w, null, null);
@@ -66,8 +68,8 @@ final class CodeOps {
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_dequantize_args.layout(), cancel);
-      nm_dequantize_args.in(a, codes(call, in));
-      nm_dequantize_args.w(a, w.pointer());
+      nm_dequantize_args.in(a, codes(call, "in", in, false));
+      nm_dequantize_args.w(a, Checks.written("w", w));
       nm_dequantize_args.w_stride(a, w.rowStride());
       Native.check(nm_dequantize(h, a));
     } finally {
@@ -77,19 +79,22 @@ final class CodeOps {
 
   void gptq(QuantizedWeight q, Tensor qweight, Tensor qzeros, GptqLayout layout, boolean pack) {
     String op = pack ? "gptqPack" : "gptqUnpack";
+    String name = pack ? "in" : "out";
+    Objects.requireNonNull(q, name);
     DataType words = layout.words();
     Checks.matrix(op, "qweight", qweight, words, layout.words(q.k(), q.bits()), q.n());
     Checks.matrix(op, "qzeros", qzeros, words, q.groups(), layout.words(q.n(), q.bits()));
-    dense(op, qweight, qzeros);
+    dense(op, "qweight", qweight);
+    dense(op, "qzeros", qzeros);
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_gptq_args.layout(), cancel);
       nm_gptq_args.zero_offset(a, layout.zeroOffset());
       nm_gptq_args.word_bits(a, layout.wordBits());
       nm_gptq_args.planar(a, layout.planar() ? 1 : 0);
-      nm_gptq_args.codes(a, codes(call, q));
-      nm_gptq_args.qweight(a, qweight.pointer());
-      nm_gptq_args.qzeros(a, qzeros.pointer());
+      nm_gptq_args.codes(a, codes(call, name, q, !pack));
+      nm_gptq_args.qweight(a, Checks.memory("qweight", qweight, pack));
+      nm_gptq_args.qzeros(a, Checks.memory("qzeros", qzeros, pack));
       Native.check(pack ? nm_gptq_pack(h, a) : nm_gptq_unpack(h, a));
     } finally {
       NativeOps.done(engine, cancel, q, qweight, qzeros, null);
@@ -98,15 +103,18 @@ final class CodeOps {
 
   void awq(QuantizedWeight q, Tensor qweight, Tensor qzeros, boolean pack) {
     String op = pack ? "awqPack" : "awqUnpack";
+    String name = pack ? "in" : "out";
+    Objects.requireNonNull(q, name);
     Checks.matrix(op, "qweight", qweight, DataType.I32, q.k(), q.n() / 8);
     Checks.matrix(op, "qzeros", qzeros, DataType.I32, q.groups(), q.n() / 8);
-    dense(op, qweight, qzeros);
+    dense(op, "qweight", qweight);
+    dense(op, "qzeros", qzeros);
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_awq_args.layout(), cancel);
-      nm_awq_args.codes(a, codes(call, q));
-      nm_awq_args.qweight(a, qweight.pointer());
-      nm_awq_args.qzeros(a, qzeros.pointer());
+      nm_awq_args.codes(a, codes(call, name, q, !pack));
+      nm_awq_args.qweight(a, Checks.memory("qweight", qweight, pack));
+      nm_awq_args.qzeros(a, Checks.memory("qzeros", qzeros, pack));
       Native.check(pack ? nm_awq_pack(h, a) : nm_awq_unpack(h, a));
     } finally {
       NativeOps.done(engine, cancel, q, qweight, qzeros, null);
@@ -118,7 +126,8 @@ final class CodeOps {
     Checks.type(op, "codes", codes, DataType.U8);
     long[] shape = layout.shape(codes.rows(), codes.cols(), bits);
     Checks.matrix(op, "words", words, layout.words(), shape[0], shape[1]);
-    dense(op, codes, words);
+    dense(op, "codes", codes);
+    dense(op, "words", words);
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_words_args.layout(), cancel);
@@ -126,19 +135,15 @@ final class CodeOps {
       nm_words_args.bits(a, bits);
       nm_words_args.n(a, codes.rows());
       nm_words_args.k(a, codes.cols());
-      nm_words_args.codes(a, codes.pointer());
-      nm_words_args.words(a, words.pointer());
+      nm_words_args.codes(a, Checks.memory("codes", codes, !pack));
+      nm_words_args.words(a, Checks.memory("words", words, pack));
       Native.check(pack ? nm_words_pack(h, a) : nm_words_unpack(h, a));
     } finally {
       NativeOps.done(engine, cancel, codes, words, null, null);
     }
   }
 
-  private static void dense(String op, Tensor qweight, Tensor qzeros) {
-    Checks.that(
-        qweight.isDense() && qzeros.isDense(),
-        op,
-        "strided views are not served",
-        qweight.rowStride());
+  private static void dense(String op, String name, Tensor t) {
+    Checks.that(t.isDense(), op, name + " is a strided view, which is not served", t.rowStride());
   }
 }

@@ -27,7 +27,7 @@ final class GptqOps {
   void gram(Tensor gram, Tensor x, Tensor cross, Tensor exact) {
     Checks.f32Matrix("gram", "x", x, x.rows(), x.cols());
     Checks.vector("gram", "gram", gram, DataType.F64, GptqTriangle.triangle(x.cols()));
-    if (exact != null) {
+    if (exact != null || cross != null) {
       Checks.f32Matrix("gram", "exact", exact, x.rows(), x.cols());
       Checks.vector("gram", "cross", cross, DataType.F64, GptqTriangle.square(x.cols()));
     }
@@ -36,13 +36,13 @@ final class GptqOps {
       MemorySegment a = NativeOps.args(call, nm_gram_args.layout(), cancel);
       nm_gram_args.t(a, x.rows());
       nm_gram_args.k(a, x.cols());
-      nm_gram_args.x(a, x.pointer());
+      nm_gram_args.x(a, Checks.read("x", x));
       nm_gram_args.x_stride(a, x.rowStride());
-      nm_gram_args.gram(a, gram.pointer());
+      nm_gram_args.gram(a, Checks.written("gram", gram));
       if (exact != null) {
-        nm_gram_args.exact(a, exact.pointer());
+        nm_gram_args.exact(a, Checks.read("exact", exact));
         nm_gram_args.exact_stride(a, exact.rowStride());
-        nm_gram_args.cross(a, cross.pointer());
+        nm_gram_args.cross(a, Checks.written("cross", cross));
       }
       Native.check(nm_gram(h, a));
     } finally {
@@ -63,15 +63,15 @@ final class GptqOps {
       nm_gptq_factor_args.rows(a, how.rows());
       nm_gptq_factor_args.k(a, out.k());
       nm_gptq_factor_args.group_size(a, how.groupSize());
-      nm_gptq_factor_args.gram(a, gram.pointer());
-      nm_gptq_factor_args.cross(a, NativeOps.orNull(cross));
+      nm_gptq_factor_args.gram(a, Checks.read("gram", gram));
+      nm_gptq_factor_args.cross(a, Checks.read("cross", cross));
       nm_gptq_factor_args.damp(a, how.damp());
       nm_gptq_factor_args.damp_increment(a, how.dampIncrement());
       nm_gptq_factor_args.alpha(a, how.alpha());
-      nm_gptq_factor_args.factor(a, out.factor().pointer());
-      nm_gptq_factor_args.cross_factor(a, NativeOps.orNull(out.crossFactor()));
-      nm_gptq_factor_args.pivots(a, out.pivots().pointer());
-      nm_gptq_factor_args.perm(a, out.perm().pointer());
+      nm_gptq_factor_args.factor(a, Checks.written("out.factor", out.factor()));
+      nm_gptq_factor_args.cross_factor(a, Checks.written("out.crossFactor", out.crossFactor()));
+      nm_gptq_factor_args.pivots(a, Checks.written("out.pivots", out.pivots()));
+      nm_gptq_factor_args.perm(a, Checks.written("out.perm", out.perm()));
       nm_gptq_factor_args.used(a, used);
       Native.check(nm_gptq_factor(h, a));
       return new GptqTriangle.Used(
@@ -81,31 +81,35 @@ final class GptqOps {
     }
   }
 
-  double quantize(QuantizedWeight out, Tensor w, GptqTriangle f, GptqTriangle.Ranges how) {
+  double quantize(QuantizedWeight out, Tensor w, GptqTriangle factor, GptqTriangle.Ranges how) {
     Checks.f32Matrix("gptqQuantize", "w", w, out.n(), out.k());
     Checks.that(
-        f.k() == out.k(), "gptqQuantize", "the factor has another K than the weight", f.k());
+        factor.k() == out.k(),
+        "gptqQuantize",
+        "the factor has another K than the weight",
+        factor.k());
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_gptq_quantize_args.layout(), cancel);
       MemorySegment loss = call.allocate(ValueLayout.JAVA_DOUBLE);
       nm_gptq_quantize_args.sym(a, how.sym() ? 1 : 0);
-      nm_gptq_quantize_args.scale_type(a, how.scaleType().nativeCode());
+      nm_gptq_quantize_args.scale_type(a, Checks.code("how.scaleType", how.scaleType()));
       nm_gptq_quantize_args.static_groups(a, how.staticGroups() ? 1 : 0);
       nm_gptq_quantize_args.refresh(a, how.refresh() ? 1 : 0);
       nm_gptq_quantize_args.mse(a, how.mse());
-      nm_gptq_quantize_args.w(a, w.pointer());
+      nm_gptq_quantize_args.w(a, Checks.read("w", w));
       nm_gptq_quantize_args.w_stride(a, w.rowStride());
-      nm_gptq_quantize_args.factor(a, f.factor().pointer());
-      nm_gptq_quantize_args.cross_factor(a, NativeOps.orNull(f.crossFactor()));
-      nm_gptq_quantize_args.pivots(a, f.pivots().pointer());
-      nm_gptq_quantize_args.perm(a, f.perm().pointer());
-      nm_gptq_quantize_args.out(a, CodeOps.codes(call, out));
+      nm_gptq_quantize_args.factor(a, Checks.read("factor.factor", factor.factor()));
+      nm_gptq_quantize_args.cross_factor(
+          a, Checks.read("factor.crossFactor", factor.crossFactor()));
+      nm_gptq_quantize_args.pivots(a, Checks.read("factor.pivots", factor.pivots()));
+      nm_gptq_quantize_args.perm(a, Checks.read("factor.perm", factor.perm()));
+      nm_gptq_quantize_args.out(a, CodeOps.codes(call, "out", out, true));
       nm_gptq_quantize_args.loss(a, loss);
       Native.check(nm_gptq_quantize(h, a));
       return loss.get(ValueLayout.JAVA_DOUBLE, 0);
     } finally {
-      NativeOps.done(engine, cancel, out, w, f, null);
+      NativeOps.done(engine, cancel, out, w, factor, null);
     }
   }
 }

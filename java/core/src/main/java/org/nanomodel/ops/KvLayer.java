@@ -47,9 +47,10 @@ public final class KvLayer {
     return keys.size(3);
   }
 
-  MemorySegment struct() {
-    keys.pointer();
-    values.pointer();
-    return struct;
+  /** The {@code nm_kv_cache}. */
+  MemorySegment struct(boolean written) {
+    Checks.memory("kv.keys", keys, written);
+    Checks.memory("kv.values", values, written);
+    return Checks.read("kv", struct, 8);
   }
 }

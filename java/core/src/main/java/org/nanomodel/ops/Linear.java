@@ -112,15 +112,15 @@ public final class Linear implements AutoCloseable {
     switch (weight) {
       case FloatWeight f -> {
         nm_weight.type(w, f.type().nativeCode());
-        nm_weight.data(w, f.data());
+        nm_weight.data(w, Checks.read("data", f.data(), f.type().bytes()));
       }
       case QuantizedWeight q -> {
         nm_weight.bits(w, q.bits());
         nm_weight.group_size(w, q.groupSize());
-        nm_weight.codes(w, q.codes());
-        nm_weight.scales(w, q.scales());
-        nm_weight.zeros(w, q.zeros());
-        nm_weight.g_idx(w, q.gIdx() == null ? MemorySegment.NULL : q.gIdx());
+        nm_weight.codes(w, Checks.read("codes", q.codes(), 1));
+        nm_weight.scales(w, Checks.read("scales", q.scales(), 4));
+        nm_weight.zeros(w, Checks.read("zeros", q.zeros(), 1));
+        nm_weight.g_idx(w, Checks.read("g_idx", q.gIdx(), 4));
       }
     }
     return w;

@@ -47,9 +47,9 @@ final class LogitOps {
       nm_softmax_args.temperature(a, temperature);
       nm_softmax_args.rows(a, x.rows());
       nm_softmax_args.cols(a, x.cols());
-      nm_softmax_args.x(a, x.pointer());
+      nm_softmax_args.x(a, Checks.read("x", x));
       nm_softmax_args.x_stride(a, x.rowStride());
-      nm_softmax_args.y(a, y.pointer());
+      nm_softmax_args.y(a, Checks.written("y", y));
       nm_softmax_args.y_stride(a, y.rowStride());
       Native.check(nm_softmax(h, a));
     } finally {
@@ -75,11 +75,11 @@ final class LogitOps {
       nm_sample_args.top_k(a, how.topK());
       nm_sample_args.rows(a, logits.rows());
       nm_sample_args.vocab(a, logits.cols());
-      nm_sample_args.logits(a, logits.pointer());
+      nm_sample_args.logits(a, Checks.read("logits", logits));
       nm_sample_args.logits_stride(a, logits.rowStride());
-      nm_sample_args.uniform(a, NativeOps.orNull(uniform));
-      nm_sample_args.ids(a, ids.pointer());
-      nm_sample_args.logprobs(a, NativeOps.orNull(logprobs));
+      nm_sample_args.uniform(a, Checks.read("uniform", uniform));
+      nm_sample_args.ids(a, Checks.written("ids", ids));
+      nm_sample_args.logprobs(a, Checks.written("logprobs", logprobs));
       Native.check(nm_sample(h, a));
     } finally {
       NativeOps.done(engine, cancel, ids, logits, uniform, logprobs);
@@ -95,10 +95,10 @@ final class LogitOps {
       MemorySegment a = this.nll;
       nm_nll_args.rows(a, logits.rows());
       nm_nll_args.vocab(a, logits.cols());
-      nm_nll_args.logits(a, logits.pointer());
+      nm_nll_args.logits(a, Checks.read("logits", logits));
       nm_nll_args.logits_stride(a, logits.rowStride());
-      nm_nll_args.targets(a, targets.pointer());
-      nm_nll_args.nll(a, nll.pointer());
+      nm_nll_args.targets(a, Checks.read("targets", targets));
+      nm_nll_args.nll(a, Checks.written("nll", nll));
       Native.check(nm_nll(h, a));
     } finally {
       NativeOps.done(engine, cancel, nll, logits, targets, null);
@@ -116,13 +116,13 @@ final class LogitOps {
       MemorySegment a = this.kl;
       nm_kl_args.rows(a, logits.rows());
       nm_kl_args.vocab(a, logits.cols());
-      nm_kl_args.reference(a, reference.pointer());
+      nm_kl_args.reference(a, Checks.read("reference", reference));
       nm_kl_args.reference_stride(a, reference.rowStride());
-      nm_kl_args.logits(a, logits.pointer());
+      nm_kl_args.logits(a, Checks.read("logits", logits));
       nm_kl_args.logits_stride(a, logits.rowStride());
-      nm_kl_args.kl(a, kl.pointer());
-      nm_kl_args.top_reference(a, topReference.pointer());
-      nm_kl_args.top(a, top.pointer());
+      nm_kl_args.kl(a, Checks.written("kl", kl));
+      nm_kl_args.top_reference(a, Checks.written("topReference", topReference));
+      nm_kl_args.top(a, Checks.written("top", top));
       Native.check(nm_kl(h, a));
     } finally {
       NativeOps.done(engine, cancel, reference, logits, topReference, top);

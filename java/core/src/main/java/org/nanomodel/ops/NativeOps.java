@@ -1,10 +1,13 @@
 package org.nanomodel.ops;
 
 import static org.nanomodel.ffi.generated.NanoModelH.*;
+import static org.nanomodel.ops.Checks.code;
 import static org.nanomodel.ops.Checks.f32;
 import static org.nanomodel.ops.Checks.f32Matrix;
 import static org.nanomodel.ops.Checks.f32Vector;
+import static org.nanomodel.ops.Checks.read;
 import static org.nanomodel.ops.Checks.that;
+import static org.nanomodel.ops.Checks.written;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.GroupLayout;
@@ -12,6 +15,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SegmentAllocator;
 import java.lang.foreign.ValueLayout;
 import java.lang.ref.Reference;
+import java.util.Objects;
 import org.nanomodel.ffi.Native;
 import org.nanomodel.ffi.generated.nm_activation_args;
 import org.nanomodel.ffi.generated.nm_attention_args;
@@ -91,10 +95,6 @@ final class NativeOps implements Ops {
     Reference.reachabilityFence(cancel);
   }
 
-  static MemorySegment orNull(Tensor t) {
-    return t == null ? MemorySegment.NULL : t.pointer();
-  }
-
   @Override
   public Engine engine() {
     return engine;
@@ -110,11 +110,11 @@ final class NativeOps implements Ops {
     MemorySegment h = engine.acquire();
     try {
       MemorySegment a = convert;
-      nm_convert_args.from(a, x.type().nativeCode());
-      nm_convert_args.to(a, y.type().nativeCode());
+      nm_convert_args.from(a, code("x", x.type()));
+      nm_convert_args.to(a, code("y", y.type()));
       nm_convert_args.count(a, x.count());
-      nm_convert_args.x(a, x.pointer());
-      nm_convert_args.y(a, y.pointer());
+      nm_convert_args.x(a, read("x", x));
+      nm_convert_args.y(a, written("y", y));
       Native.check(nm_convert(h, a));
     } finally {
       done(y, x, null, null);
@@ -135,12 +135,12 @@ final class NativeOps implements Ops {
       nm_linear_args.m(a, x.rows());
       nm_linear_args.image(a, image);
       nm_linear_args.image_bytes(a, image.byteSize());
-      nm_linear_args.x(a, x.pointer());
+      nm_linear_args.x(a, read("x", x));
       nm_linear_args.x_stride(a, x.rowStride());
-      nm_linear_args.y(a, y.pointer());
+      nm_linear_args.y(a, written("y", y));
       nm_linear_args.y_stride(a, y.rowStride());
       nm_linear_args.bias(a, w.bias());
-      nm_linear_args.residual(a, orNull(residual));
+      nm_linear_args.residual(a, read("residual", residual));
       nm_linear_args.residual_stride(a, residual == null ? 0 : residual.rowStride());
       Native.check(nm_linear(h, a));
     } finally {
@@ -158,16 +158,16 @@ final class NativeOps implements Ops {
     MemorySegment h = engine.acquire();
     try {
       MemorySegment a = embedding;
-      nm_embedding_args.type(a, table.type().nativeCode());
+      nm_embedding_args.type(a, code("table", table.type()));
       nm_embedding_args.t(a, y.rows());
       nm_embedding_args.rows(a, table.rows());
       nm_embedding_args.cols(a, table.cols());
-      nm_embedding_args.table(a, table.pointer());
+      nm_embedding_args.table(a, read("table", table));
       nm_embedding_args.table_stride(a, table.rowStride());
-      nm_embedding_args.ids(a, ids.pointer());
-      nm_embedding_args.y(a, y.pointer());
+      nm_embedding_args.ids(a, read("ids", ids));
+      nm_embedding_args.y(a, written("y", y));
       nm_embedding_args.y_stride(a, y.rowStride());
-      nm_embedding_args.residual(a, orNull(residual));
+      nm_embedding_args.residual(a, read("residual", residual));
       nm_embedding_args.residual_stride(a, residual == null ? 0 : residual.rowStride());
       Native.check(nm_embedding(h, a));
     } finally {
@@ -177,6 +177,7 @@ final class NativeOps implements Ops {
 
   @Override
   public void rmsNorm(Tensor y, Tensor x, int heads, Tensor weight, float eps) {
+    Objects.requireNonNull(weight, "weight");
     checkNorm("rmsNorm", y, x, heads, weight);
     MemorySegment h = engine.acquire();
     try {
@@ -215,12 +216,12 @@ final class NativeOps implements Ops {
     nm_norm_args.rows(a, x.rows());
     nm_norm_args.groups(a, heads);
     nm_norm_args.cols(a, x.cols() / heads);
-    nm_norm_args.x(a, x.pointer());
+    nm_norm_args.x(a, read("x", x));
     nm_norm_args.x_stride(a, x.rowStride());
-    nm_norm_args.y(a, y.pointer());
+    nm_norm_args.y(a, written("y", y));
     nm_norm_args.y_stride(a, y.rowStride());
-    nm_norm_args.weight(a, orNull(weight));
-    nm_norm_args.bias(a, orNull(bias));
+    nm_norm_args.weight(a, read("weight", weight));
+    nm_norm_args.bias(a, read("bias", bias));
     return a;
   }
 
@@ -237,9 +238,9 @@ final class NativeOps implements Ops {
       nm_rope_table_args.scale(a, table.scale());
       nm_rope_table_args.half(a, table.half());
       nm_rope_table_args.batch(a, batch.struct());
-      nm_rope_table_args.inv_freq(a, table.invFreq().pointer());
-      nm_rope_table_args.cos(a, table.cos().pointer());
-      nm_rope_table_args.sin(a, table.sin().pointer());
+      nm_rope_table_args.inv_freq(a, read("table.invFreq", table.invFreq()));
+      nm_rope_table_args.cos(a, written("table.cos", table.cos()));
+      nm_rope_table_args.sin(a, written("table.sin", table.sin()));
       Native.check(nm_rope_table(h, a));
     } finally {
       done(table, batch, null, null);
@@ -264,10 +265,10 @@ final class NativeOps implements Ops {
       nm_rope_args.heads(a, heads);
       nm_rope_args.head_dim(a, x.cols() / heads);
       nm_rope_args.half(a, table.half());
-      nm_rope_args.x(a, x.pointer());
+      nm_rope_args.x(a, written("x", x));
       nm_rope_args.x_stride(a, x.rowStride());
-      nm_rope_args.cos(a, table.cos().pointer());
-      nm_rope_args.sin(a, table.sin().pointer());
+      nm_rope_args.cos(a, read("table.cos", table.cos()));
+      nm_rope_args.sin(a, read("table.sin", table.sin()));
       Native.check(nm_rope(h, a));
     } finally {
       done(x, table, null, null);
@@ -282,10 +283,10 @@ final class NativeOps implements Ops {
     try {
       MemorySegment a = kvAppend;
       nm_kv_append_args.batch(a, batch.struct());
-      nm_kv_append_args.cache(a, kv.struct());
-      nm_kv_append_args.key(a, key.pointer());
+      nm_kv_append_args.cache(a, kv.struct(true));
+      nm_kv_append_args.key(a, read("key", key));
       nm_kv_append_args.key_stride(a, key.rowStride());
-      nm_kv_append_args.value(a, value.pointer());
+      nm_kv_append_args.value(a, read("value", value));
       nm_kv_append_args.value_stride(a, value.rowStride());
       Native.check(nm_kv_append(h, a));
     } finally {
@@ -305,10 +306,10 @@ final class NativeOps implements Ops {
       nm_attention_args.heads(a, heads);
       nm_attention_args.window(a, window);
       nm_attention_args.batch(a, batch.struct());
-      nm_attention_args.cache(a, kv.struct());
-      nm_attention_args.q(a, q.pointer());
+      nm_attention_args.cache(a, kv.struct(false));
+      nm_attention_args.q(a, read("q", q));
       nm_attention_args.q_stride(a, q.rowStride());
-      nm_attention_args.y(a, y.pointer());
+      nm_attention_args.y(a, written("y", y));
       nm_attention_args.y_stride(a, y.rowStride());
       Native.check(nm_attention(h, a));
     } finally {
@@ -334,11 +335,11 @@ final class NativeOps implements Ops {
       nm_activation_args.kind(a, kind.ordinal());
       nm_activation_args.rows(a, x.rows());
       nm_activation_args.cols(a, x.cols());
-      nm_activation_args.x(a, x.pointer());
+      nm_activation_args.x(a, read("x", x));
       nm_activation_args.x_stride(a, x.rowStride());
-      nm_activation_args.up(a, orNull(up));
+      nm_activation_args.up(a, read("up", up));
       nm_activation_args.up_stride(a, up == null ? 0 : up.rowStride());
-      nm_activation_args.y(a, y.pointer());
+      nm_activation_args.y(a, written("y", y));
       nm_activation_args.y_stride(a, y.rowStride());
       Native.check(nm_activate(h, a));
     } finally {

@@ -146,14 +146,6 @@ public final class Tensor {
     return data;
   }
 
-  /** The memory as native code may see it; refused once it was freed. */
-  public MemorySegment pointer() {
-    if (!data.scope().isAlive()) {
-      throw new IllegalStateException("the memory of tensor " + this + " was closed");
-    }
-    return data;
-  }
-
   /** Rows {@code from .. from + n - 1}. */
   public Tensor rows(long from, long n) {
     checkRange("rows", from, n, rows());

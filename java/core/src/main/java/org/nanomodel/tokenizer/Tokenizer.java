@@ -66,6 +66,21 @@ public final class Tokenizer implements AutoCloseable {
     }
   }
 
+  /** Refuses a tokenizer whose added tokens are beyond the {@code rows} of a model's embedding. */
+  public void requireWithin(int rows) {
+    for (var token : contents.added()) {
+      if (token.id() >= rows) {
+        throw new BadModelException(
+            file
+                + ": added_tokens: id "
+                + token.id()
+                + " is beyond the model's embedding; expected ids below vocab_size = "
+                + rows
+                + " of config.json");
+      }
+    }
+  }
+
   /** The tokenizer of a model directory, if it has one: a model without works with ids. */
   public static Optional<Tokenizer> find(Path directory) {
     return Files.exists(directory.resolve("tokenizer.json"))

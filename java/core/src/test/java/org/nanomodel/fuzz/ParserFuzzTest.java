@@ -113,7 +113,15 @@ class ParserFuzzTest {
                     + "\"dynamic\":{\"-:.*down.*\":{},\"+:.*up_proj\":{\"bits\":8}}}"),
             text(
                 "{\"quant_method\":\"awq\",\"w_bit\":4,\"q_group_size\":64,\"zero_point\":true,"
-                    + "\"version\":\"gemm\"}"));
+                    + "\"version\":\"gemm\"}"),
+            text(
+                "{\"quant_method\":\"compressed-tensors\",\"format\":\"pack-quantized\","
+                    + "\"config_groups\":{\"g\":{\"targets\":[\"Linear\",\"re:.*down_proj\"],"
+                    + "\"weights\":{\"num_bits\":4,\"type\":\"int\",\"strategy\":\"group\","
+                    + "\"group_size\":64,\"symmetric\":false,\"actorder\":null}}}}"),
+            text(
+                "{\"group_size\":64,\"bits\":4,\"mode\":\"affine\","
+                    + "\"model.layers.0.mlp.down_proj\":{\"bits\":8},\"lm_head\":false}"));
     fuzz(
         corpus,
         bytes -> {

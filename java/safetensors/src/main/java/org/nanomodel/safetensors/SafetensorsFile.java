@@ -22,8 +22,8 @@ import java.util.Optional;
  * reading a page that is gone raises SIGBUS, which Java reports as an {@link InternalError} and
  * which kills the process when native code does the reading. Replacing the file by a rename is
  * safe, and is what this library's writers do. Where other programs may write in place, use {@link
- * Mode#COPY}; {@link #checkNotCut} finds a file that has shrunk, as far as a check before the
- * reading can.
+ * #read}, which does not touch the mapping, or {@link Mode#COPY}; {@link #checkNotCut} finds a file
+ * that has shrunk, as far as a check before the reading can.
  */
 public final class SafetensorsFile implements AutoCloseable {
 
@@ -188,6 +188,28 @@ public final class SafetensorsFile implements AutoCloseable {
   public MemorySegment segment(String name) {
     TensorInfo info = tensor(name);
     return data.asSlice(info.begin(), info.byteSize());
+  }
+
+  /**
+   * Reads a tensor's data from the file, as {@link #segment} has it. A file that was cut short is
+   * an exception here, whenever that happened; the mapping is not touched.
+   *
+   * @param name its name
+   * @param into the first bytes of it are filled
+   * @throws SafetensorsException if there is no such tensor, or it can no longer be read
+   * @throws IndexOutOfBoundsException if {@code into} is too small
+   * @throws IllegalStateException after close
+   */
+  public void read(String name, MemorySegment into) {
+    TensorInfo info = tensor(name);
+    MemorySegment target = into.asSlice(0, info.byteSize());
+    try {
+      if (!Bytes.readFully(channel, header.dataStart() + info.begin(), target)) {
+        throw cut(channel.size());
+      }
+    } catch (IOException e) {
+      throw SafetensorsException.io(path, "read", e);
+    }
   }
 
   /**
