@@ -199,6 +199,11 @@ typedef struct nm_linear_info {
 } nm_linear_info;
 NM_API int32_t nm_linear_query(nm_engine *engine, const void *image, int64_t bytes, nm_linear_info *info);
 
+/*
+ * Float weights and codes of more than 4 bits: float32 sums. Codes of 2 to 4 bits: integer sums, for which x is rounded
+ * to 16 bits, in each block of at most 256 columns by its own largest |x|: an element moves by less than that / 65000. A
+ * row of y has the same bits in whatever batch.
+ */
 typedef struct nm_linear_args {
   uint32_t struct_size;
   int32_t reserved;

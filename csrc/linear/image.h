@@ -17,7 +17,8 @@
 //   sum = 0;  for columns of the block, in order:  sum = fma(x, q - zero, sum)
 //   total = fma(scale, sum, total)                 float weights: sum = fma(x, w, sum); total = total + sum
 //
-// q - zero is exact in float32, so scales enter once a block and error grows with 256 + blocks instead of with K.
+// q - zero is exact in float32, so scales enter once a block and error grows with 256 + blocks instead of with K. The i4
+// layout sums integers instead, for x rounded to 16 bits in each block: linear_int16_simd.h.
 // Where columns are sorted or padded the image keeps the map from its columns to those of x (-1: no column, x is 0).
 #pragma once
 

@@ -1,9 +1,9 @@
 // y[M,N] = x[M,K] . W[N,K]^T (+ bias) (+ residual), over a weight that was packed once (image.h).
 //
-// Two kernels a weight layout. `direct` streams the image through registers for a few rows of x (decode: bound by
+// Weights of 2 to 4 bits meet x in 16 bits, in integer arithmetic: `int16`. Others have two kernels a layout. `direct` streams the image through registers for a few rows of x (decode: bound by
 // memory). `blocked` turns a block of some panels into float32 once, in the L2 cache, and uses it for many rows
-// (prefill: bound by FMA). Both sum in the same order, see image.h: an output is equal bit for bit in whatever batch,
-// by however many threads, and on every vector tier.
+// (prefill: bound by FMA). Both sum in the same order, see image.h, and integers have none: an output is equal bit for
+// bit in whatever batch, by however many threads, and on every vector tier.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,21 @@ namespace nm {
 
 class Engine;
 
+/** A row of x, or of several below each other, in 16 bits: linear_int16_simd.h. */
+struct NarrowRow {
+  int16_t* x16;  // [columns of the image], each eight in the order 0 4 1 5 2 6 3 7
+  float* scale;  // [blocks]
+  int32_t* sum;  // [blocks], of x16
+};
+
+/** All rows of x. */
+struct Narrow {
+  NarrowRow first;
+  NarrowRow row(const Image& image, int64_t r) const {
+    return {first.x16 + r * image.columns, first.scale + r * image.blocks, first.sum + r * image.blocks};
+  }
+};
+
 /** One call, its arguments checked. Rows of x are `columns` of the image wide, in the image's column order. */
 struct LinearJob {
   Image image;
@@ -25,7 +40,8 @@ struct LinearJob {
    */
   const float* x;
   int64_t x_stride;
-  float* y;  // [M,N]
+  Narrow narrow;  // int16 only
+  float* y;       // [M,N]
   int64_t y_stride;
   const float* bias;      // [N] or NULL
   const float* residual;  // [M,N] or NULL; may be y
@@ -43,6 +59,8 @@ struct LinearKernel {
    */
   void (*blocked)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
                   float* work);
+  /** NULL, or what serves every M in place of the other two: the rows times the panels of these ranges. */
+  void (*int16)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end);
 };
 
 /**
@@ -57,6 +75,8 @@ struct LinearKernels {
   int64_t tile_rows;    // of `blocked`
   /** Brings x into the order of `blocked`: one tile of rows in one block of columns; job.x as for `direct`. */
   void (*arrange)(const LinearJob& job, int64_t block, int64_t tile, float* arranged);
+  /** Brings a row of x, as the caller gave it, into 16 bits in one block. */
+  void (*narrow)(const LinearJob& job, int64_t row, int64_t block, const NarrowRow& to);
   LinearKernel by_layout[kLayouts];
 };
 

@@ -10,12 +10,6 @@ namespace nm {
 namespace NM_TIER {
 namespace {
 
-/** How far ahead of the loads a panel is prefetched: the time of a memory access at the speed of one core. */
-constexpr int64_t kAhead = 2048;
-
-/** And its scales and zero points, in groups. */
-constexpr int64_t kGroupsAhead = 4;
-
 /** Rows of the largest tile; codes need registers of their own. */
 template <class W>
 constexpr int kDirectRows = Vec::N == 16  ? 8
@@ -81,13 +75,8 @@ void direct_tile(const LinearJob& job, int64_t row, int64_t panel) {
     }
     // Totals wait in memory: kept in registers, they would push the weights of the inner loop out of them.
     __asm__ volatile("" : : "r"(total) : "memory");
-    // Past the end of these panels the next ones begin, kPanels further on.
-    const bool over = block.group + kGroupsAhead >= image.groups;
-#pragma GCC unroll 8
-    for (int p = 0; p < kPanels; p++)
-      prefetch_group<W>(image, panel + p + (over ? kPanels : 0),
-                        block.group + kGroupsAhead - (over ? image.groups : 0));
-    const int64_t ahead = at + kAhead < image.panel_bytes ? kAhead : kAhead + (kPanels - 1) * image.panel_bytes;
+    prefetch_next_group<W, kPanels>(image, panel, block.group);
+    const int64_t ahead = bytes_ahead<kPanels>(image, at);
     for (int64_t c = block.begin; c < block.end; c += W::kColumns, at += W::kLine) {
       typename W::Line line[kWide];
 #pragma GCC unroll 8
@@ -114,7 +103,7 @@ void direct_tile(const LinearJob& job, int64_t row, int64_t panel) {
 /** Panels at once: as many as leave their sums in registers, and enough to hide the latency of an FMA. */
 template <class W, int kRows>
 constexpr int panels_at_once() {
-  if (Vec::N == 16) return kRows <= (W::kColumns == 8 ? 3 : 4) ? 4 : 2;
+  if (Vec::N == 16) return kRows <= 4 ? 4 : 2;
   return kRows == 1 ? (W::kInteger ? 2 : 4) : kRows == 2 ? 2 : 1;
 }
 

@@ -122,6 +122,12 @@ using I8 = Integer<8>;
 
 // ---------- what surrounds a block ----------
 
+/** How far ahead of the loads a panel is prefetched: the time of a memory access at the speed of one core. */
+constexpr int64_t kAhead = 2048;
+
+/** And its scales and zero points, in groups. */
+constexpr int64_t kGroupsAhead = 4;
+
 /** Asks for the scales and zero points of a group. */
 template <class W>
 NM_INLINE inline void prefetch_group(const Image& image, int64_t panel, int64_t group) {
@@ -130,6 +136,21 @@ NM_INLINE inline void prefetch_group(const Image& image, int64_t panel, int64_t 
     __builtin_prefetch(static_cast<const uint8_t*>(image.scales) + at * (image.scale_type == NM_F16 ? 2 : 4));
     __builtin_prefetch(image.zeros + at);
   }
+}
+
+/** Asks for those of the panels from `panel` that come kGroupsAhead later: past their end in the next ones. */
+template <class W, int kPanels>
+NM_INLINE inline void prefetch_next_group(const Image& image, int64_t panel, int64_t group) {
+  const bool over = group + kGroupsAhead >= image.groups;
+#pragma GCC unroll 8
+  for (int p = 0; p < kPanels; p++)
+    prefetch_group<W>(image, panel + p + (over ? kPanels : 0), group + kGroupsAhead - (over ? image.groups : 0));
+}
+
+/** From byte `at` of a panel to what is prefetched there: past its end the same panel of the next ones. */
+template <int kPanels>
+NM_INLINE inline int64_t bytes_ahead(const Image& image, int64_t at) {
+  return at + kAhead < image.panel_bytes ? kAhead : kAhead + (kPanels - 1) * image.panel_bytes;
 }
 
 /** Zero points of a strip in a block. */

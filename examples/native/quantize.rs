@@ -248,20 +248,23 @@ impl Layer {
         Ok(y)
     }
 
-    /// The largest error, as a share of what rounding allows: (K + 4) units of 2^-24 of the sum of magnitudes.
+    /// The largest error, as a share of what rounding allows: (K + 4) units of 2^-24 of the sum of magnitudes, and x
+    /// is rounded to 16 bits (nanomodel.h).
     fn error(&self, x: &[f32], y: &[f32]) -> f64 {
         let mut worst = 0.0;
         for m in 0..M {
             for n in 0..N {
-                let (mut sum, mut magnitude) = (0.0, 0.0);
+                let (mut sum, mut magnitude, mut largest, mut weights) = (0.0, 0.0, 0.0f64, 0.0);
                 for k in 0..K {
                     let at = k / GROUP * N + n;
                     let code = self.codes[n * K + k] as f64 - self.zeros[at] as f64;
-                    let p = x[m * K + k] as f64 * self.scales[at] as f64 * code;
-                    sum += p;
-                    magnitude += p.abs();
+                    let (v, w) = (x[m * K + k] as f64, self.scales[at] as f64 * code);
+                    sum += v * w;
+                    magnitude += (v * w).abs();
+                    largest = largest.max(v.abs());
+                    weights += w.abs();
                 }
-                let allowed = (K + 4) as f64 * 2f64.powi(-24) * magnitude;
+                let allowed = (K + 4) as f64 * 2f64.powi(-24) * magnitude + largest / 65000.0 * weights;
                 let error = (y[m * N + n] as f64 - sum).abs() / allowed;
                 if !(error <= worst) {
                     worst = error; // NaN too

@@ -141,6 +141,12 @@ void fill(const Guarded<float>& to, uint64_t seed) {
   for (float& x : to) x = random.normal();
 }
 
+/**
+ * How far an element of x moves when it is rounded to 16 bits by the largest of its block: half a step of largest / 32767,
+ * and 32767 * 2^-23 of a step, since x / step is itself rounded twice.
+ */
+double narrowed(double largest) { return (0.5 + 32767 * 0x1p-23) * largest / 32767; }
+
 /** One product with strides, bias and residual between guard pages, against float64. */
 void check_product(const TestEngine& engine, const Shape& s, const Weight& weight, const Bytes& image, int64_t m,
                    Edge edge) {
@@ -158,16 +164,20 @@ void check_product(const TestEngine& engine, const Shape& s, const Weight& weigh
   NM_OK_CALL(nm_linear(engine, &a));
 
   const double roundings = engine.tier() == NM_TIER_REFERENCE ? 1 : weight.roundings();
+  const bool int16 = engine.tier() != NM_TIER_REFERENCE && s.bits >= 2 && s.bits <= 4;
   std::vector<float> got;
-  std::vector<double> want, size;
+  std::vector<double> want, size, moved;
   for (int64_t i = 0; i < m; i++) {
     for (int64_t n = 0; n < s.n; n++) {
-      double sum = a.bias != nullptr ? double{bias[n]} : 0, all = std::fabs(sum);
+      double sum = a.bias != nullptr ? double{bias[n]} : 0, all = std::fabs(sum), largest = 0, weights = 0;
       for (int64_t k = 0; k < s.k; k++) {
         const double product = double{x[i * x_stride + k]} * weight.value[at(n * s.k + k)];
         sum += product;
         all += std::fabs(product);
+        largest = std::max(largest, std::fabs(double{x[i * x_stride + k]}));
+        weights += std::fabs(weight.value[at(n * s.k + k)]);
       }
+      moved.push_back(int16 ? narrowed(largest) * weights : 0);
       if (a.residual != nullptr) {
         sum += double{residual[i * r_stride + n]};
         all += std::fabs(double{residual[i * r_stride + n]});
@@ -181,8 +191,9 @@ void check_product(const TestEngine& engine, const Shape& s, const Weight& weigh
   }
   const std::string what =
       nmtest::text("%s, M %lld, %s", name(s).c_str(), static_cast<long long>(m), engine.tier_name());
-  nmtest::check_close(what.c_str(), got.data(), want.data(), static_cast<int64_t>(got.size()),
-                      [&](int64_t i) { return nmtest::gamma(roundings) * size[at(i)]; });
+  nmtest::check_close(what.c_str(), got.data(), want.data(), static_cast<int64_t>(got.size()), [&](int64_t i) {
+    return nmtest::gamma(roundings) * (size[at(i)] + moved[at(i)]) + moved[at(i)];
+  });
 }
 
 const Shape kShapes[] = {
@@ -286,6 +297,88 @@ NM_TEST(a_row_has_the_same_bits_alone_and_in_any_batch_threads_and_vector_tier) 
       }
     });
   }
+}
+
+NM_TEST(four_bit_codes_times_integers_of_16_bits_are_exact) {
+  // The largest of each block is 32767, so that x is its own image; scales are 1. Then only the sum of blocks, below
+  // 2^24 here in every prefix or else rounded once a block, is not integer arithmetic.
+  const Shape s = {4, 0, 50, 1000, 200, false, false, true};
+  Weight weight(s, 12);
+  std::vector<float> ones(at(5 * s.n), 1.0f);
+  weight.w.scales = ones.data();
+  nmtest::on_every_tier([&](const TestEngine& engine) {
+    if (engine.tier() == NM_TIER_REFERENCE) return;
+    const auto image = pack(engine, weight.w);
+    for (const int64_t m : {1, 2, 3, 7, 13}) {
+      Guarded<float> x(m * s.k), y(m * s.n);
+      Random random(3);
+      for (float& one : x) one = static_cast<float>(random.below(65535) - 32767);
+      for (int64_t i = 0; i < x.size(); i += s.group) x[i] = -32767;
+      const nm_linear_args a = linear_args(*image, m, x.data(), s.k, y.data(), s.n);
+      NM_OK_CALL(nm_linear(engine, &a));
+      std::vector<float> want;
+      for (int64_t r = 0; r < m; r++)
+        for (int64_t n = 0; n < s.n; n++) {
+          float total = 0;
+          for (int64_t begin = 0; begin < s.k; begin += s.group) {
+            int64_t sum = 0;
+            for (int64_t k = begin; k < begin + s.group; k++)
+              sum += static_cast<int64_t>(x[r * s.k + k]) *
+                     (weight.w.codes[n * s.k + k] - weight.w.zeros[begin / s.group * s.n + n]);
+            total += static_cast<float>(sum);
+          }
+          want.push_back(total);
+        }
+      nmtest::check_same_bits(engine.tier_name(), y.data(), want.data(), m * s.n);
+    }
+  });
+}
+
+NM_TEST(sums_of_the_largest_codes_and_activations_do_not_overflow) {
+  const Shape s = {4, 0, 20, 512, 512, false, false, true};
+  Weight weight(s, 1);
+  std::vector<uint8_t> codes(at(s.n * s.k), 15), zeros(at(s.n), 0);
+  std::vector<float> scales(at(s.n), 1.0f);
+  weight.w.codes = codes.data();
+  weight.w.zeros = zeros.data();
+  weight.w.scales = scales.data();
+  nmtest::on_every_tier([&](const TestEngine& engine) {
+    const auto image = pack(engine, weight.w);
+    for (const float sign : {-1.0f, 1.0f})
+      for (const int64_t m : {1, 3, 9}) {
+        Guarded<float> x(m * s.k), y(m * s.n);
+        std::fill(x.begin(), x.end(), sign);
+        const nm_linear_args a = linear_args(*image, m, x.data(), s.k, y.data(), s.n);
+        NM_OK_CALL(nm_linear(engine, &a));
+        for (const float one : y) NM_CHECK(std::fabs(one - sign * 7680) <= 7680 * 0x1p-22f);
+      }
+  });
+}
+
+NM_TEST(activations_of_every_size_keep_their_precision) {
+  const Shape s = {4, 0, 20, 256, 64, false, false, true};
+  const Weight weight(s, 8);
+  nmtest::on_every_tier([&](const TestEngine& engine) {
+    const auto image = pack(engine, weight.w);
+    Guarded<float> x(s.k), y(s.n), scaled(s.n);
+    fill(x, 9);
+    nm_linear_args a = linear_args(*image, 1, x.data(), s.k, y.data(), s.n);
+    NM_OK_CALL(nm_linear(engine, &a));
+    for (const int power : {-90, -20, 20, 110}) {
+      for (float& one : x) one = std::ldexp(one, power);
+      a.y = scaled.data();
+      NM_OK_CALL(nm_linear(engine, &a));
+      for (float& one : x) one = std::ldexp(one, -power);
+      for (float& one : scaled) one = std::ldexp(one, -power);
+      nmtest::check_same_bits(nmtest::text("%s 2^%d", engine.tier_name(), power).c_str(), scaled.data(), y.data(), s.n);
+    }
+    for (float& one : x) one = 1e-40f;  // below what is scaled: as good as 0, and no NaN
+    NM_OK_CALL(nm_linear(engine, &a));
+    for (const float one : scaled) NM_CHECK(std::fabs(one) < 1e-30f);
+    std::fill(x.begin(), x.end(), 0.0f);
+    NM_OK_CALL(nm_linear(engine, &a));
+    for (const float one : scaled) NM_CHECK(one == 0);
+  });
 }
 
 NM_TEST(the_residual_may_be_y) {

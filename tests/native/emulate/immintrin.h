@@ -106,6 +106,18 @@ inline Result widen(Vector v) {
   return each<Result, To>([&](int i) { return x.at[i]; });
 }
 
+inline __m512i shifted_right(__m512i v, int bits) {
+  const auto x = Lanes<int32_t, 16>::of(v);
+  return each<__m512i, int32_t>([&](int i) { return x.at[i] >> bits; });
+}
+
+/** Products of pairs, added: modulo 2^32, which only (-2^15)^2 twice reaches. */
+inline __m512i dot_pairs(__m512i a, __m512i b) {
+  const auto x = Lanes<int16_t, 32>::of(a), y = Lanes<int16_t, 32>::of(b);
+  return each<__m512i, int32_t>(
+      [&](int i) { return int64_t{x.at[2 * i]} * y.at[2 * i] + int64_t{x.at[2 * i + 1]} * y.at[2 * i + 1]; });
+}
+
 inline __m128i narrow_saturated_u8(__m512i v) {
   const auto x = Lanes<uint32_t, 16>::of(v);
   return each<__m128i, uint8_t>([&](int i) { return x.at[i] > 255 ? 255u : x.at[i]; });
@@ -192,6 +204,9 @@ inline float largest(__m512 v) {
 #define _mm256_fmaddsub_ps(a, b, c) nm_emulate::fmadd<__m256>(a, b, c, true)
 #define _mm512_fmadd_ps(a, b, c) nm_emulate::fmadd<__m512>(a, b, c, false)
 #define _mm512_fmaddsub_ps(a, b, c) nm_emulate::fmadd<__m512>(a, b, c, true)
+#undef _mm512_madd_epi16  // takes four arguments in SIMDE
+#define _mm512_madd_epi16(a, b) nm_emulate::dot_pairs(a, b)
+#define _mm512_srai_epi32(v, bits) nm_emulate::shifted_right(v, bits)
 #define _mm512_maskz_loadu_ps(m, p) nm_emulate::masked_load<__m512, float>(m, p)
 #define _mm256_maskz_loadu_epi16(m, p) nm_emulate::masked_load<__m256i, uint16_t>(m, p)
 #define _mm_maskz_loadu_epi8(m, p) nm_emulate::masked_load<__m128i, uint8_t>(m, p)
