@@ -28,15 +28,8 @@ Extent extent(const float* w, int64_t count) {
 
 /** Writes n <= Vec::N whole numbers 0..255. */
 inline void store_codes(Vec x, uint8_t* codes, int64_t n) {
-#if defined(__AVX512F__)
-  const __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(x.v));
-#else
-  const __m256i lanes = _mm256_cvtps_epi32(x.v);
-  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
-  const __m128i bytes = _mm_packus_epi16(words, words);
-#endif
-  uint8_t all[16];
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(all), bytes);
+  uint8_t all[Vec::N];
+  x.to_u8(all);
   if (n == Vec::N)
     std::memcpy(codes, all, Vec::N);
   else

@@ -26,16 +26,6 @@ inline Vec code_of(Vec w, Vec inverse, Vec zero, Vec max_code) {
   return Vec::max(Vec::zero(), Vec::min(max_code, Vec::round(w * inverse) + zero));
 }
 
-inline void store_codes(Vec code, uint8_t* to) {
-#if defined(__AVX512F__)
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtusepi32_epi8(_mm512_cvtps_epi32(code.v)));
-#else
-  const __m256i lanes = _mm256_cvtps_epi32(code.v);
-  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(lanes), _mm256_extracti128_si256(lanes, 1));
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(to), _mm_packus_epi16(words, words));
-#endif
-}
-
 template <bool kCross, int kCount>
 void quantize_panel(const GptqPanel& p) {
   const Vec max_code = Vec::all(p.max_code);
@@ -57,7 +47,7 @@ void quantize_panel(const GptqPanel& p) {
       loss = Vec::fma(e, e, loss);
       d[m].v = (w - q).v;
       d[m].store(p.w + at);
-      store_codes(code, p.codes + at);
+      code.to_u8(p.codes + at);
       if constexpr (kCross) v[m].store(p.v + at);
     }
     loss.store(p.loss + r);
@@ -106,17 +96,7 @@ void extent(const float* w, int64_t count, float* low, float* high) {
  * (m + c) and c = sqrt 2, ln m = ln c + 2 (s + s^3 / 3 + s^5 / 5 + s^7 / 7), |s| < .1716.
  */
 inline Vec log(Vec x) {
-#if defined(__AVX512F__)
-  const __m512i bits = _mm512_castps_si512(x.v);
-  const Vec n = {_mm512_cvtepi32_ps(_mm512_sub_epi32(_mm512_srli_epi32(bits, 23), _mm512_set1_epi32(127)))};
-  const Vec m = {_mm512_castsi512_ps(
-      _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi32(0x7fffff)), _mm512_set1_epi32(0x3f800000)))};
-#else
-  const __m256i bits = _mm256_castps_si256(x.v);
-  const Vec n = {_mm256_cvtepi32_ps(_mm256_sub_epi32(_mm256_srli_epi32(bits, 23), _mm256_set1_epi32(127)))};
-  const Vec m = {_mm256_castsi256_ps(
-      _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi32(0x7fffff)), _mm256_set1_epi32(0x3f800000)))};
-#endif
+  const Vec n = x.exponent(), m = x.mantissa();
   const Vec c = Vec::all(1.41421356f), s = (m - c) / (m + c), square = s * s;
   Vec q = Vec::all(2.0f / 7);
   q = Vec::fma(q, square, Vec::all(2.0f / 5));

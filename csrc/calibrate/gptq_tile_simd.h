@@ -10,33 +10,6 @@ namespace nm {
 namespace NM_TIER {
 namespace {
 
-/** One vector of float64, as Vec is one of float32. */
-struct Vec64 {
-#if defined(__AVX512F__)
-  static constexpr int N = 8;
-  __m512d v;
-  static Vec64 all(double x) { return {_mm512_set1_pd(x)}; }
-  static Vec64 load(const double* p) { return {_mm512_loadu_pd(p)}; }
-  void store(double* p) const { _mm512_storeu_pd(p, v); }
-  static Vec64 subtract_product(Vec64 a, Vec64 b, Vec64 c) { return {_mm512_fnmadd_pd(a.v, b.v, c.v)}; }
-  friend Vec64 operator/(Vec64 a, Vec64 b) { return {_mm512_div_pd(a.v, b.v)}; }
-  friend Vec64 operator+(Vec64 a, Vec64 b) { return {_mm512_add_pd(a.v, b.v)}; }
-  static Vec64 low(Vec x) { return {_mm512_cvtps_pd(_mm512_castps512_ps256(x.v))}; }
-  static Vec64 high(Vec x) { return {_mm512_cvtps_pd(_mm512_extractf32x8_ps(x.v, 1))}; }
-#else
-  static constexpr int N = 4;
-  __m256d v;
-  static Vec64 all(double x) { return {_mm256_set1_pd(x)}; }
-  static Vec64 load(const double* p) { return {_mm256_loadu_pd(p)}; }
-  void store(double* p) const { _mm256_storeu_pd(p, v); }
-  static Vec64 subtract_product(Vec64 a, Vec64 b, Vec64 c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }
-  friend Vec64 operator/(Vec64 a, Vec64 b) { return {_mm256_div_pd(a.v, b.v)}; }
-  friend Vec64 operator+(Vec64 a, Vec64 b) { return {_mm256_add_pd(a.v, b.v)}; }
-  static Vec64 low(Vec x) { return {_mm256_cvtps_pd(_mm256_castps256_ps128(x.v))}; }
-  static Vec64 high(Vec x) { return {_mm256_cvtps_pd(_mm256_extractf128_ps(x.v, 1))}; }
-#endif
-};
-
 constexpr int kTileRows = Vec::N == 16 ? 8 : 4;
 constexpr int kTileVecs = 3;
 

@@ -9,46 +9,8 @@ namespace {
 
 constexpr int64_t N = Vec::N;
 
-#if defined(__AVX512F__)
-
-void store_f16(Vec x, uint16_t* y) {
-  const __m256i h = _mm512_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y), h);
-}
-
-/** Half of the lowest kept bit, less one where that bit is even, carries into it; a NaN must not carry into infinity. */
-void store_bf16(Vec x, uint16_t* y) {
-  const __m512i bits = _mm512_castps_si512(x.v), upper = _mm512_srli_epi32(bits, 16);
-  const __m512i odd = _mm512_and_si512(upper, _mm512_set1_epi32(1));
-  const __m512i carry = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
-  const __m512i rounded = _mm512_srli_epi32(_mm512_add_epi32(bits, carry), 16);
-  const __m512i quiet = _mm512_or_si512(upper, _mm512_set1_epi32(0x40));
-  const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(y),
-                      _mm512_cvtepi32_epi16(_mm512_mask_blend_epi32(nan, rounded, quiet)));
-}
-
-#else
-
-void store_f16(Vec x, uint16_t* y) {
-  const __m128i h = _mm256_cvtps_ph(x.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(y), h);
-}
-
-/** Half of the lowest kept bit, less one where that bit is even, carries into it; a NaN must not carry into infinity. */
-void store_bf16(Vec x, uint16_t* y) {
-  const __m256i bits = _mm256_castps_si256(x.v), upper = _mm256_srli_epi32(bits, 16);
-  const __m256i odd = _mm256_and_si256(upper, _mm256_set1_epi32(1));
-  const __m256i carry = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
-  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, carry), 16);
-  const __m256i quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
-  const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x.v, x.v, _CMP_UNORD_Q));
-  const __m256i h = _mm256_blendv_epi8(rounded, quiet, nan);
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(y),
-                   _mm_packus_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1)));
-}
-
-#endif
+inline void store_f16(Vec x, uint16_t* y) { x.to_f16(y); }
+inline void store_bf16(Vec x, uint16_t* y) { x.to_bf16(y); }
 
 /** y = x through load (n of them, or a whole vector) and store. */
 template <class T, class Load, class Store>

@@ -8,16 +8,6 @@
 namespace nm {
 namespace NM_TIER {
 
-/** p * 2^n for n in -152..128: results below the normal range are rounded, not flushed. */
-inline Vec scale_exp2(Vec p, Vec n) {
-#if defined(__AVX512F__)
-  return {_mm512_scalef_ps(p.v, n.v)};
-#else
-  const Vec half = Vec::round(n * Vec::all(0.5f));
-  return p * Vec::exp2_integral(half) * Vec::exp2_integral(n - half);
-#endif
-}
-
 /** e^x, within 1 ulp. x = n ln 2 + r, |r| <= ln 2 / 2; e^r = 1 + r + r^2 q(r), q of degree 4 leaves 3e-9. */
 inline Vec exp(Vec x) {
   // min and max give their second operand when one is NaN. Beyond the bounds the result is 0 or infinity anyway.
@@ -31,7 +21,7 @@ inline Vec exp(Vec x) {
   q = Vec::fma(q, r, Vec::all(0.166665211f));
   q = Vec::fma(q, r, Vec::all(0.49999994f));
   const Vec p = Vec::all(1.0f) + Vec::fma(r * r, q, r);
-  return scale_exp2(p, n);
+  return Vec::scale_exp2(p, n);
 }
 
 /** x e / (1 + e) for x < 0, else x / (1 + e): x times the logistic function of y, where e = exp(-|y|), y as x in sign. */

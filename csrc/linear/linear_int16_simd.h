@@ -17,51 +17,6 @@ namespace nm {
 namespace NM_TIER {
 namespace {
 
-/** Lanes of int32, or of pairs of int16: as many as Vec has. */
-struct Words {
-#if defined(__AVX512F__)
-  __m512i v;
-  static Words zero() { return {_mm512_setzero_si512()}; }
-  static Words all(int32_t x) { return {_mm512_set1_epi32(x)}; }
-  static Words load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
-  static Words from_u8(const uint8_t* p) {
-    return {_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
-  }
-  template <int kBits>
-  Words shifted() const {
-    return {_mm512_srli_epi32(v, kBits)};
-  }
-  Words sixteenth() const { return {_mm512_srai_epi32(v, 4)}; }
-  Vec to_float() const { return {_mm512_cvtepi32_ps(v)}; }
-  friend Words operator&(Words a, Words b) { return {_mm512_and_si512(a.v, b.v)}; }
-  friend Words operator+(Words a, Words b) { return {_mm512_add_epi32(a.v, b.v)}; }
-  friend Words operator-(Words a, Words b) { return {_mm512_sub_epi32(a.v, b.v)}; }
-  friend Words operator*(Words a, Words b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
-  /** sum + a.low b.low + a.high b.high */
-  static Words dot(Words sum, Words a, Words b) { return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))}; }
-#else
-  __m256i v;
-  static Words zero() { return {_mm256_setzero_si256()}; }
-  static Words all(int32_t x) { return {_mm256_set1_epi32(x)}; }
-  static Words load(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-  static Words from_u8(const uint8_t* p) {
-    return {_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)))};
-  }
-  template <int kBits>
-  Words shifted() const {
-    return {_mm256_srli_epi32(v, kBits)};
-  }
-  Words sixteenth() const { return {_mm256_srai_epi32(v, 4)}; }
-  Vec to_float() const { return {_mm256_cvtepi32_ps(v)}; }
-  friend Words operator&(Words a, Words b) { return {_mm256_and_si256(a.v, b.v)}; }
-  friend Words operator+(Words a, Words b) { return {_mm256_add_epi32(a.v, b.v)}; }
-  friend Words operator-(Words a, Words b) { return {_mm256_sub_epi32(a.v, b.v)}; }
-  friend Words operator*(Words a, Words b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
-  /** sum + a.low b.low + a.high b.high */
-  static Words dot(Words sum, Words a, Words b) { return {_mm256_add_epi32(sum.v, _mm256_madd_epi16(a.v, b.v))}; }
-#endif
-};
-
 // ---------- x ----------
 
 /** The bits of the largest |x|; those of a NaN are larger than any number's. */
@@ -76,12 +31,18 @@ inline uint32_t largest_bits(const float* x, int64_t count) {
   return most;
 }
 
-/** x16 of eight columns times `inverse`, in the order 0 4 1 5 2 6 3 7 in which the codes meet them; adds them to sum. */
-inline void narrow_line(const float* x, float inverse, int16_t* to, __m256i& sum) {
+/** x16 of eight columns times `inverse`, in the order 0 4 1 5 2 6 3 7 in which the codes meet them. */
+inline void narrow_line(const float* x, float inverse, int16_t* to) {
+#if defined(__aarch64__)
+  const int32x4_t a = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x), inverse));
+  const int32x4_t b = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4), inverse));
+  const int16x4x2_t pairs = {{vqmovn_s32(a), vqmovn_s32(b)}};
+  vst2_s16(to, pairs);
+#else
   const __m256i q = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(inverse)));
-  sum = _mm256_add_epi32(sum, q);
   const __m128i packed = _mm_packs_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm_unpacklo_epi16(packed, _mm_srli_si128(packed, 8)));
+#endif
 }
 
 void narrow(const LinearJob& job, int64_t row, int64_t b, const NarrowRow& to) {
@@ -104,43 +65,42 @@ void narrow(const LinearJob& job, int64_t row, int64_t b, const NarrowRow& to) {
     inverse = 32767.0f / largest;
   }
   to.scale[b] = bits < 0x7f800000u ? largest / 32767.0f : largest - largest;
-  __m256i sum = _mm256_setzero_si256();
-  for (int64_t c = 0; c < width; c += 8) narrow_line(x + c, inverse, to.x16 + block.begin + c, sum);
-  int32_t parts[8];
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(parts), sum);
-  to.sum[b] = 0;
-  for (const int32_t part : parts) to.sum[b] += part;
+  int16_t* const x16 = to.x16 + block.begin;
+  for (int64_t c = 0; c < width; c += 8) narrow_line(x + c, inverse, x16 + c);
+  int32_t sum = 0;
+  for (int64_t c = 0; c < width; c++) sum += x16[c];
+  to.sum[b] = sum;
 }
 
 // ---------- the product ----------
 
 /** x16[j], x16[j + 4] of a line in every lane. */
-NM_INLINE inline Words broadcast(const int16_t* line, int j) {
+NM_INLINE inline Lanes broadcast(const int16_t* line, int j) {
   int32_t pair;
   std::memcpy(&pair, line + 2 * j, sizeof pair);
-  return Words::all(pair);
+  return Lanes::all(pair);
 }
 
 /** sum[r][s] += (codes j and j + 4 of line s, times a power of two) (the same of x). */
 template <int kRows, int kWide>
-NM_INLINE inline void add_pair(Words (&sum)[kRows][kWide], const Words (&codes)[kWide], const int16_t* x,
+NM_INLINE inline void add_pair(Lanes (&sum)[kRows][kWide], const Lanes (&codes)[kWide], const int16_t* x,
                                int64_t columns, int j) {
 #pragma GCC unroll 8
   for (int r = 0; r < kRows; r++) {
-    const Words pair = broadcast(x + r * columns, j);
+    const Lanes pair = broadcast(x + r * columns, j);
 #pragma GCC unroll 8
-    for (int s = 0; s < kWide; s++) sum[r][s].v = Words::dot(sum[r][s], codes[s], pair).v;
+    for (int s = 0; s < kWide; s++) sum[r][s].v = Lanes::dot(sum[r][s], codes[s], pair).v;
   }
 }
 
 template <int kWide>
-NM_INLINE inline void masked(const Words (&line)[kWide], int32_t mask, Words (&codes)[kWide]) {
+NM_INLINE inline void masked(const Lanes (&line)[kWide], int32_t mask, Lanes (&codes)[kWide]) {
 #pragma GCC unroll 8
-  for (int s = 0; s < kWide; s++) codes[s].v = (line[s] & Words::all(mask)).v;
+  for (int s = 0; s < kWide; s++) codes[s].v = (line[s] & Lanes::all(mask)).v;
 }
 
 template <int kBits, int kWide>
-NM_INLINE inline void shift(Words (&line)[kWide]) {
+NM_INLINE inline void shift(Lanes (&line)[kWide]) {
 #pragma GCC unroll 8
   for (int s = 0; s < kWide; s++) line[s].v = line[s].template shifted<kBits>().v;
 }
@@ -150,9 +110,9 @@ NM_INLINE inline void shift(Words (&line)[kWide]) {
  * one shift instead of three. That pays while there are registers for the sums.
  */
 template <bool kApart, int kRows, int kWide>
-NM_INLINE inline void add_int4(Words (&sum)[kRows][kWide], Words (&sum16)[kRows][kWide], Words (&line)[kWide],
+NM_INLINE inline void add_int4(Lanes (&sum)[kRows][kWide], Lanes (&sum16)[kRows][kWide], Lanes (&line)[kWide],
                                const int16_t* x, int64_t columns) {
-  Words codes[kWide];
+  Lanes codes[kWide];
   if constexpr (kApart) {
 #pragma GCC unroll 2
     for (int j = 0; j < 4; j += 2) {
@@ -189,32 +149,32 @@ void int16_tile(const LinearJob& job, int64_t row, int64_t panel) {
   int64_t at = 0;  // bytes from the start of a panel
   for (int64_t b = 0; b < image.blocks; b++) {
     const Block block = image.block[b];
-    Words sum[kRows][kWide], sum16[kRows][kWide];
+    Lanes sum[kRows][kWide], sum16[kRows][kWide];
 #pragma GCC unroll 8
     for (int r = 0; r < kRows; r++)
 #pragma GCC unroll 8
-      for (int s = 0; s < kWide; s++) sum[r][s] = sum16[r][s] = Words::zero();
+      for (int s = 0; s < kWide; s++) sum[r][s] = sum16[r][s] = Lanes::zero();
     __asm__ volatile("" : : "r"(total) : "memory");  // totals wait in memory, not in registers of the inner loop
     prefetch_next_group<I4, kPanels>(image, panel, block.group);
     const int64_t ahead = bytes_ahead<kPanels>(image, at);
     for (int64_t c = block.begin; c < block.end; c += I4::kColumns, at += I4::kLine) {
-      Words line[kWide];
+      Lanes line[kWide];
 #pragma GCC unroll 8
       for (int s = 0; s < kWide; s++) {
         const uint8_t* from = weights[s / kStrips] + at;
         if (s % kStrips == 0) __builtin_prefetch(from + ahead);
-        line[s].v = Words::load(from + s % kStrips * (I4::kLine / kStrips)).v;
+        line[s].v = Lanes::load(from + s % kStrips * (I4::kLine / kStrips)).v;
       }
       add_int4<kApart, kRows, kWide>(sum, sum16, line, x.x16 + c, image.columns);
     }
 #pragma GCC unroll 8
     for (int s = 0; s < kWide; s++) {
       const int64_t group = ((panel + s / kStrips) * image.groups + block.group) * kPanel + s % kStrips * Vec::N;
-      const Words zero = Words::from_u8(image.zeros + group);
+      const Lanes zero = Lanes::from_u8(image.zeros + group);
       const Vec scale = scale_of<I4>(image, panel + s / kStrips, block.group, s % kStrips);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; r++) {
-        Words exact = sum[r][s] - zero * Words::all(x.sum[r * image.blocks + b]);
+        Lanes exact = sum[r][s] - zero * Lanes::all(x.sum[r * image.blocks + b]);
         if constexpr (kApart) exact = exact + sum16[r][s].sixteenth();
         total[r][s] = Vec::fma(scale, exact.to_float() * Vec::all(x.scale[r * image.blocks + b]), total[r][s]);
       }

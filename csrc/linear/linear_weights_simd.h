@@ -58,38 +58,6 @@ struct Bf16 {
   }
 };
 
-/** One 32-bit lane a row. field<mask, high>: the masked bits in the mantissa of `high`, a power of two they add to. */
-#if defined(__AVX512F__)
-struct Lanes {
-  __m512i v;
-  static Lanes load(const uint8_t* p) { return {_mm512_loadu_si512(p)}; }
-  template <int kBits>
-  Lanes shifted() const {
-    return {_mm512_srli_epi32(v, kBits)};
-  }
-  template <int kMask, int kHigh>
-  Vec field() const {
-    constexpr int kAndOr = 0xEA;  // (a & b) | c
-    return {
-        _mm512_castsi512_ps(_mm512_ternarylogic_epi32(v, _mm512_set1_epi32(kMask), _mm512_set1_epi32(kHigh), kAndOr))};
-  }
-};
-#else
-struct Lanes {
-  __m256i v;
-  static Lanes load(const uint8_t* p) { return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))}; }
-  template <int kBits>
-  Lanes shifted() const {
-    return {_mm256_srli_epi32(v, kBits)};
-  }
-  template <int kMask, int kHigh>
-  Vec field() const {
-    return {
-        _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(v, _mm256_set1_epi32(kMask)), _mm256_set1_epi32(kHigh)))};
-  }
-};
-#endif
-
 /**
  * Codes become floats by being put into the mantissa of a power of two: 2^23 | code is the float 2^23 + code, and
  * 2^(23-b) | code << b is 2^(23-b) + code. Subtracting (power + zero) is exact. Two fields are read at each shift.

@@ -8,26 +8,6 @@ namespace {
 
 constexpr int64_t N = Vec::N;
 
-/** Each of the N / 2 numbers at p twice, side by side. */
-inline Vec load_twice(const float* p) {
-#if defined(__AVX512F__)
-  const __m512i pairs = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
-  return {_mm512_permutexvar_ps(pairs, _mm512_castps256_ps512(_mm256_loadu_ps(p)))};
-#else
-  const __m256i pairs = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
-  return {_mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), pairs)};
-#endif
-}
-
-/** (a, b) -> (a cos - b sin, b cos + a sin) for pairs side by side. */
-inline Vec rotate_pairs(Vec x, Vec cos, Vec sin) {
-#if defined(__AVX512F__)
-  return {_mm512_fmaddsub_ps(x.v, cos.v, _mm512_mul_ps(_mm512_permute_ps(x.v, 0xb1), sin.v))};
-#else
-  return {_mm256_fmaddsub_ps(x.v, cos.v, _mm256_mul_ps(_mm256_permute_ps(x.v, 0xb1), sin.v))};
-#endif
-}
-
 void rotate_one(float* a, float* b, float cos, float sin) {
   const float first = *a, second = *b;
   *a = __builtin_fmaf(first, cos, -(second * sin));
@@ -37,7 +17,7 @@ void rotate_one(float* a, float* b, float cos, float sin) {
 void rotate_interleaved(float* x, const float* cos, const float* sin, int64_t half) {
   int64_t i = 0;
   for (; i + N / 2 <= half; i += N / 2)
-    rotate_pairs(Vec::load(x + 2 * i), load_twice(cos + i), load_twice(sin + i)).store(x + 2 * i);
+    Vec::rotate_pairs(Vec::load(x + 2 * i), Vec::load_twice(cos + i), Vec::load_twice(sin + i)).store(x + 2 * i);
   for (; i < half; i++) rotate_one(x + 2 * i, x + 2 * i + 1, cos[i], sin[i]);
 }
 

@@ -95,11 +95,7 @@ int64_t above(const float* x, int64_t begin, int64_t end, float threshold, int32
   const Vec t = Vec::all(threshold);
   int64_t count = 0, i = begin;
   for (; i + N <= end; i += N) {
-#if defined(__AVX512F__)
-    uint32_t hits = _mm512_cmp_ps_mask(Vec::load(x + i).v, t.v, _CMP_GT_OQ);
-#else
-    uint32_t hits = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_cmp_ps(Vec::load(x + i).v, t.v, _CMP_GT_OQ)));
-#endif
+    uint32_t hits = Vec::greater(Vec::load(x + i), t);
     for (; hits != 0; hits &= hits - 1) out[count++] = static_cast<int32_t>(i) + __builtin_ctz(hits);
   }
   for (; i < end; i++)
