@@ -26,6 +26,9 @@ extern const ActivationKernels activation;
 namespace avx512 {
 extern const ActivationKernels activation;
 }
+namespace neon {
+extern const ActivationKernels activation;
+}
 
 void activate(Engine& engine, const nm_activation_args& args);
 

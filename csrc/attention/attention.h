@@ -57,6 +57,9 @@ extern const AttentionKernels attention;
 namespace avx512 {
 extern const AttentionKernels attention;
 }
+namespace neon {
+extern const AttentionKernels attention;
+}
 
 void kv_append(Engine& engine, const nm_kv_append_args& args);
 void attention(Engine& engine, const nm_attention_args& args);

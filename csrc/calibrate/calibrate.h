@@ -40,6 +40,9 @@ extern const CalibrateKernels calibrate;
 namespace avx512 {
 extern const CalibrateKernels calibrate;
 }
+namespace neon {
+extern const CalibrateKernels calibrate;
+}
 
 void rtn(Engine& engine, const nm_rtn_args& args);
 void dequantize(Engine& engine, const nm_dequantize_args& args);

@@ -63,6 +63,9 @@ extern const GptqKernels gptq;
 namespace avx512 {
 extern const GptqKernels gptq;
 }
+namespace neon {
+extern const GptqKernels gptq;
+}
 
 void gram(Engine& engine, const nm_gram_args& args);
 void gptq_factor(Engine& engine, const nm_gptq_factor_args& args);

@@ -29,6 +29,9 @@ extern const ConvertKernels convert;
 namespace avx512 {
 extern const ConvertKernels convert;
 }
+namespace neon {
+extern const ConvertKernels convert;
+}
 
 void convert(Engine& engine, const nm_convert_args& args);
 void embedding(Engine& engine, const nm_embedding_args& args);

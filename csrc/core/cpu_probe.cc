@@ -1,4 +1,4 @@
-// CPUID says what the CPU has, XGETBV what the operating system saves; a tier needs both. A feature that the OS
+// On x86 CPUID says what the CPU has, XGETBV what the operating system saves; a tier needs both. A feature that the OS
 // switched off is listed with a minus sign, so that `doctor` can say why the fast path is off.
 #include "core/cpu_probe.h"
 
@@ -13,6 +13,12 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#endif
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
 #endif
 #include <thread>
 
@@ -29,7 +35,7 @@ int32_t affinity_cores() {
   return n == 0 ? 1 : static_cast<int32_t>(n);
 }
 
-#if defined(__x86_64__) && !defined(NM_EMULATE)
+#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(NM_EMULATE)
 
 void append(CpuProbe& probe, bool cpu, bool os, const char* name) {
   if (!cpu) return;
@@ -37,6 +43,41 @@ void append(CpuProbe& probe, bool cpu, bool os, const char* name) {
   std::snprintf(probe.features + used, sizeof probe.features - used, "%s%s%s", used == 0 ? "" : " ", os ? "" : "-",
                 name);
 }
+
+#endif
+
+#if defined(__aarch64__) && !defined(NM_EMULATE)
+
+/** The system's own list of features; nothing is executed to find out. NEON belongs to every 64-bit Arm CPU. */
+void probe_arm(CpuProbe& probe) {
+  std::snprintf(probe.brand, sizeof probe.brand, "Arm");
+  append(probe, true, true, "asimd");
+#if defined(__linux__)
+  const unsigned long caps = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
+  append(probe, (caps & HWCAP_ASIMDHP) != 0, true, "asimdhp");
+  append(probe, (caps & HWCAP_ASIMDDP) != 0, true, "asimddp");
+  append(probe, (more & HWCAP2_I8MM) != 0, true, "i8mm");
+  append(probe, (more & HWCAP2_BF16) != 0, true, "bf16");
+#elif defined(__APPLE__)
+  size_t size = sizeof probe.brand;
+  sysctlbyname("machdep.cpu.brand_string", probe.brand, &size, nullptr, 0);
+  const struct {
+    const char *key, *name;
+  } features[] = {{"FEAT_FP16", "asimdhp"}, {"FEAT_DotProd", "asimddp"}, {"FEAT_I8MM", "i8mm"}, {"FEAT_BF16", "bf16"}};
+  for (const auto& feature : features) {
+    char key[64];
+    std::snprintf(key, sizeof key, "hw.optional.arm.%s", feature.key);
+    int32_t has = 0;
+    size = sizeof has;
+    append(probe, sysctlbyname(key, &has, &size, nullptr, 0) == 0 && has != 0, true, feature.name);
+  }
+#endif
+  probe.tiers |= 1u << NM_TIER_NEON;
+}
+
+#endif
+
+#if defined(__x86_64__) && !defined(NM_EMULATE)
 
 uint64_t xgetbv0() {
   uint32_t low, high;
@@ -93,10 +134,12 @@ CpuProbe probe_once() {
   probe.logical_cores = usable_cores(probe.affinity_cores, cgroup_cpus(""));
   probe.tiers = 1u << NM_TIER_REFERENCE;
 #if defined(NM_EMULATE)  // a build for tests: no tier needs the CPU
-  probe.tiers = (1u << NM_TIER_COUNT) - 1;
+  probe.tiers |= 1u << NM_TIER_AVX2 | 1u << NM_TIER_AVX512;
   std::snprintf(probe.features, sizeof probe.features, "emulated");
 #elif defined(__x86_64__)
   probe_x86(probe);
+#elif defined(__aarch64__)
+  probe_arm(probe);
 #endif
   for (int32_t t = 0; t < NM_TIER_COUNT; t++)
     if ((probe.tiers >> t & 1u) != 0) probe.best_tier = t;
@@ -122,6 +165,8 @@ const char* tier_name(int32_t tier) {
       return "avx2";
     case NM_TIER_AVX512:
       return "avx512";
+    case NM_TIER_NEON:
+      return "neon";
     default:
       return nullptr;
   }

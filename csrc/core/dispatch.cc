@@ -20,6 +20,8 @@ const KernelTable kTables[] = {
 #if defined(__x86_64__) || defined(NM_EMULATE)
     {NM_TIER_AVX2,   &avx2::linear,   &avx2::norm,   &avx2::rope,   &avx2::attention,   &avx2::activation,   &avx2::sampling,   &avx2::convert,   &avx2::calibrate, &avx2::gptq},
     {NM_TIER_AVX512, &avx512::linear, &avx512::norm, &avx512::rope, &avx512::attention, &avx512::activation, &avx512::sampling, &avx512::convert, &avx512::calibrate, &avx512::gptq},
+#elif defined(__aarch64__)
+    {NM_TIER_NEON,   &neon::linear,   &neon::norm,   &neon::rope,   &neon::attention,   &neon::activation,   &neon::sampling,   &neon::convert,   &neon::calibrate, &neon::gptq},
 #endif
 };
 // clang-format on

@@ -1,5 +1,5 @@
 // The kernel table: which functions serve a tier. A family declares its function pointers in <family>/<family>.h; each
-// tier defines one constant of that type in its own namespace (nm::ref, nm::avx2, nm::avx512).
+// tier defines one constant of that type in its own namespace (nm::ref, nm::avx2, nm::avx512, nm::neon).
 #pragma once
 
 #include <cstdint>

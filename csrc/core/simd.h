@@ -5,7 +5,7 @@
 // files use no templates of the standard library.
 #pragma once
 
-#if defined(__aarch64__)
+#if defined(__aarch64__) && !defined(NM_EMULATE)
 #define NM_TIER neon
 #include "core/simd_neon.h"
 #else

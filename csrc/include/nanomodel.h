@@ -62,7 +62,8 @@ typedef enum nm_tier {
   NM_TIER_REFERENCE = 0, /* plain C++: the oracle */
   NM_TIER_AVX2 = 1,      /* AVX2, FMA, F16C */
   NM_TIER_AVX512 = 2,    /* AVX-512 F, BW, VL, DQ */
-  NM_TIER_COUNT = 3
+  NM_TIER_NEON = 3,      /* Arm: Advanced SIMD */
+  NM_TIER_COUNT = 4
 } nm_tier;
 
 typedef enum nm_device_kind { NM_DEVICE_CPU = 0, NM_DEVICE_CUDA = 1 } nm_device_kind;
@@ -71,7 +72,7 @@ typedef struct nm_cpu_info {
   uint32_t struct_size;
   int32_t logical_cores; /* that this process may use: affinity_cores, or less where a cgroup has a CPU quota */
   char brand[64];
-  char features[192]; /* space-separated names, e.g. "avx2 fma f16c avx512f"; "-name" = the CPU has it, the OS is not
+  char features[192]; /* space-separated names, e.g. "avx2 fma f16c avx512f" or "asimd asimddp i8mm"; "-name" = the CPU has it, the OS is not
                          saving its registers */
   int32_t best_tier;  /* nm_tier */
   uint32_t tiers;     /* bit t set: tier t runs here and is compiled in */
@@ -80,7 +81,7 @@ typedef struct nm_cpu_info {
 
 NM_API int32_t nm_cpu_query(nm_cpu_info *info);
 
-/* "reference", "avx2", "avx512": the names that NANOMODEL_TIER takes. */
+/* "reference", "avx2", "avx512", "neon": the names that NANOMODEL_TIER takes. */
 NM_API int32_t nm_tier_name(int32_t tier, char *buffer, int64_t cap);
 
 typedef struct nm_device_info {

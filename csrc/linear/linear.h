@@ -89,6 +89,9 @@ extern const LinearKernels linear;
 namespace avx512 {
 extern const LinearKernels linear;
 }
+namespace neon {
+extern const LinearKernels linear;
+}
 
 int64_t linear_pack_size(Engine& engine, const nm_weight& weight);
 void linear_pack(Engine& engine, const nm_weight& weight, void* image, int64_t bytes);

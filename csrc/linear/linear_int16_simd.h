@@ -33,7 +33,7 @@ inline uint32_t largest_bits(const float* x, int64_t count) {
 
 /** x16 of eight columns times `inverse`, in the order 0 4 1 5 2 6 3 7 in which the codes meet them. */
 inline void narrow_line(const float* x, float inverse, int16_t* to) {
-#if defined(__aarch64__)
+#if defined(__aarch64__) && !defined(NM_EMULATE)
   const int32x4_t a = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x), inverse));
   const int32x4_t b = vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4), inverse));
   const int16x4x2_t pairs = {{vqmovn_s32(a), vqmovn_s32(b)}};

@@ -24,6 +24,9 @@ extern const NormKernels norm;
 namespace avx512 {
 extern const NormKernels norm;
 }
+namespace neon {
+extern const NormKernels norm;
+}
 
 /** Weight may be NULL (ones); bias must be. */
 void rms_norm(Engine& engine, const nm_norm_args& args);

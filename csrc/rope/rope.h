@@ -23,6 +23,9 @@ extern const RopeKernels rope;
 namespace avx512 {
 extern const RopeKernels rope;
 }
+namespace neon {
+extern const RopeKernels rope;
+}
 
 /** Once a step, in float64 on every tier: all tiers see the same table. */
 void rope_table(Engine& engine, const nm_rope_table_args& args);

@@ -37,6 +37,9 @@ extern const SamplingKernels sampling;
 namespace avx512 {
 extern const SamplingKernels sampling;
 }
+namespace neon {
+extern const SamplingKernels sampling;
+}
 
 void softmax(Engine& engine, const nm_softmax_args& args);
 

@@ -607,7 +607,7 @@ NM_TEST(entry_points_that_are_no_ops) {
   }
   NM_CHECK(nm_last_error(nullptr, 8) == NM_ERR_ARGUMENT);
   NM_REFUSED(nm_tier_name(0, nullptr, 8), NM_ERR_ARGUMENT, "buffer");
-  for (const int32_t bad : {-1, 3, std::numeric_limits<int32_t>::min()}) {
+  for (const int32_t bad : {-1, static_cast<int32_t>(NM_TIER_COUNT), std::numeric_limits<int32_t>::min()}) {
     NM_REFUSED(nm_tier_name(bad, text, 8), NM_ERR_ARGUMENT, "tier");
     NM_REFUSED(nm_device_count(bad, &number, nullptr, 0), NM_ERR_ARGUMENT, "kind");
     nm_device_info device = args<nm_device_info>();

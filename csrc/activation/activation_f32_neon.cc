@@ -1,0 +1,1 @@
+#include "activation/activation_f32_simd.h"

@@ -1,0 +1,1 @@
+#include "attention/attention_f32_simd.h"

@@ -1,0 +1,1 @@
+#include "norm/norm_f32_simd.h"

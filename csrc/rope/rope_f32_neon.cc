@@ -1,0 +1,1 @@
+#include "rope/rope_f32_simd.h"

@@ -1,0 +1,1 @@
+#include "sampling/sampling_f32_simd.h"
