@@ -81,7 +81,9 @@ void probe_x86(CpuProbe& probe) {
   const bool avx2 = ymm && bit(b7, 5) && bit(b7, 8) && bit(c1, 12) && bit(c1, 29);
   const bool avx512 = avx2 && zmm && bit(b7, 16) && bit(b7, 30) && bit(b7, 31) && bit(b7, 17);
   if (avx2) probe.tiers |= 1u << NM_TIER_AVX2;
+  if (avx2 && bit(a71, 4)) probe.tiers |= 1u << NM_TIER_AVX2_VNNI;
   if (avx512) probe.tiers |= 1u << NM_TIER_AVX512;
+  if (avx512 && bit(c7, 11)) probe.tiers |= 1u << NM_TIER_AVX512_VNNI;
 }
 
 #endif
@@ -120,8 +122,12 @@ const char* tier_name(int32_t tier) {
       return "reference";
     case NM_TIER_AVX2:
       return "avx2";
+    case NM_TIER_AVX2_VNNI:
+      return "avx2_vnni";
     case NM_TIER_AVX512:
       return "avx512";
+    case NM_TIER_AVX512_VNNI:
+      return "avx512_vnni";
     default:
       return nullptr;
   }

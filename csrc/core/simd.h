@@ -18,8 +18,12 @@
 #include <cstdint>
 #include <cstring>
 
-#if defined(__AVX512F__)
+#if defined(__AVX512VNNI__)
+#define NM_TIER avx512_vnni
+#elif defined(__AVX512F__)
 #define NM_TIER avx512
+#elif defined(__AVXVNNI__)
+#define NM_TIER avx2_vnni
 #elif defined(__AVX2__)
 #define NM_TIER avx2
 #else
