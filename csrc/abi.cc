@@ -108,6 +108,7 @@ std::unique_ptr<Engine> create_engine(const nm_engine_options& options) {
   check_range("device_index", options.device_index, 0, 0);
   check_range("threads", options.threads, 0, 1024);
   check_range("spin_us", options.spin_us, -1, 1000000);
+  check_range("activations", options.activations, NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_INT4);
   const CpuProbe& cpu = cpu_probe();
   const int32_t tier = options.tier == NM_TIER_AUTO ? cpu.best_tier : options.tier;
   check_range("tier", tier, 0, NM_TIER_COUNT - 1);

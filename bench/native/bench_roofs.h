@@ -1,5 +1,5 @@
 // What this machine gives in the moment of a measurement: bytes read by all threads from the cache or memory that they
-// fit in, and fused multiply-adds from registers. Shares of these are what a benchmark prints.
+// fit in, and multiply-adds from registers, of floats and of integers. Shares of these are what a benchmark prints.
 #pragma once
 
 // GCC 12 warns about its own "undefined" vectors (GCC bug 105593).
@@ -158,6 +158,63 @@ __attribute__((target("avx512f"))) inline float fma_avx512(int64_t rounds) {
   return _mm512_cvtss_f32(sum[0]);
 }
 
+/** Multiply-adds from registers: of float32, of pairs of int16, of four int8. */
+enum Multiply : int32_t { kFma, kInt16, kInt8 };
+
+inline const char* multiply_name(Multiply m) {
+  constexpr const char* kNames[] = {"FMA", "int16", "int8"};
+  return kNames[m];
+}
+
+#define NM_INTEGER_ROUNDS(vector, step)                                                          \
+  vector sum[12] = {}, a = vector{} + 0x01010101;                                                \
+  for (int64_t i = 0; i < rounds; i++) _Pragma("GCC unroll 12") for (vector & s : sum) s = step; \
+  for (int s = 1; s < 12; s++) sum[0] += sum[s];                                                 \
+  return static_cast<float>(sum[0][0])
+
+__attribute__((target("avx2"))) inline float pairs_avx2(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m256i, _mm256_add_epi32(s, _mm256_madd_epi16(a, s)));
+}
+__attribute__((target("avx2"))) inline float bytes_avx2(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m256i, _mm256_add_epi16(s, _mm256_maddubs_epi16(a, s)));
+}
+__attribute__((target("avxvnni"))) inline float pairs_avx2_vnni(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m256i, _mm256_dpwssd_avx_epi32(s, a, a));
+}
+__attribute__((target("avxvnni"))) inline float bytes_avx2_vnni(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m256i, _mm256_dpbusd_avx_epi32(s, a, a));
+}
+__attribute__((target("avx512bw"))) inline float pairs_avx512(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m512i, _mm512_add_epi32(s, _mm512_madd_epi16(a, s)));
+}
+__attribute__((target("avx512bw"))) inline float bytes_avx512(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m512i, _mm512_add_epi16(s, _mm512_maddubs_epi16(a, s)));
+}
+__attribute__((target("avx512vnni"))) inline float pairs_avx512_vnni(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m512i, _mm512_dpwssd_epi32(s, a, a));
+}
+__attribute__((target("avx512vnni"))) inline float bytes_avx512_vnni(int64_t rounds) {
+  NM_INTEGER_ROUNDS(__m512i, _mm512_dpbusd_epi32(s, a, a));
+}
+
+#undef NM_INTEGER_ROUNDS
+
+/** Without VNNI, products of bytes end in int16. */
+inline float multiply(Multiply what, int32_t tier, int64_t rounds) {
+  const bool wide = tier >= NM_TIER_AVX512;
+  if (what == kFma) return wide ? fma_avx512(rounds) : fma_avx2(rounds);
+  switch (tier) {
+    case NM_TIER_AVX512_VNNI:
+      return what == kInt16 ? pairs_avx512_vnni(rounds) : bytes_avx512_vnni(rounds);
+    case NM_TIER_AVX512:
+      return what == kInt16 ? pairs_avx512(rounds) : bytes_avx512(rounds);
+    case NM_TIER_AVX2_VNNI:
+      return what == kInt16 ? pairs_avx2_vnni(rounds) : bytes_avx2_vnni(rounds);
+    default:
+      return what == kInt16 ? pairs_avx2(rounds) : bytes_avx2(rounds);
+  }
+}
+
 inline volatile double sink;
 
 /**
@@ -166,7 +223,8 @@ inline volatile double sink;
  */
 class Roofs {
  public:
-  Roofs(int threads, int32_t tier) : wide_(tier == NM_TIER_AVX512), engine_(options(threads, tier), threads, tier) {}
+  Roofs(int threads, int32_t tier)
+      : tier_(tier), wide_(tier >= NM_TIER_AVX512), engine_(options(threads, tier), threads, tier) {}
 
   /**
    * Bytes read and written a second by going over memory[bytes] again and again. Each thread keeps to its part while
@@ -187,12 +245,11 @@ class Roofs {
     return static_cast<double>(piece * pieces * passes) * moved / seconds;
   }
 
-  /** Operations a second. */
-  double fma_rate() {
-    const double seconds = timed(engine_.threads(), [&](int64_t) {
-      sink = static_cast<double>(wide_ ? fma_avx512(kRounds) : fma_avx2(kRounds));
-    });
-    return static_cast<double>(engine_.threads() * kRounds * 12 * 2 * (wide_ ? 16 : 8)) / seconds;
+  /** Operations a second: a multiplication and an addition are two. */
+  double rate(Multiply what) {
+    const double seconds =
+        timed(engine_.threads(), [&](int64_t) { sink = static_cast<double>(multiply(what, tier_, kRounds)); });
+    return static_cast<double>(engine_.threads() * kRounds * 12 * 2 * ((wide_ ? 16 : 8) << what)) / seconds;
   }
 
   /** The median of samples for some `seconds`; sample() gives one. */
@@ -224,6 +281,7 @@ class Roofs {
     return now(engine_.threads()) - start;
   }
 
+  const int32_t tier_;
   const bool wide_;
   nm::Engine engine_;
 };

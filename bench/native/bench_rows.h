@@ -18,7 +18,7 @@ struct Row {
   Spread seconds;       // of a call
   double work;          // bytes or floating-point operations of a call
   double limit;         // the least seconds that the work can take
-  const char* held_by;  // a traffic_name, or "FMA"
+  const char* held_by;  // a traffic_name, or a multiply_name
 };
 
 /** `file`: a line a row, tab-separated; NULL = none. */
@@ -37,9 +37,12 @@ class Rows {
   Rows& operator=(const Rows&) = delete;
 
   void add(const Row& r) {
-    const bool multiplies = std::strcmp(r.held_by, "FMA") == 0;
-    std::printf("%-7s %dT %-44s %10.2f us %8.1f %-7s %4.0f %% of %s\n", r.tier.c_str(), r.threads, r.name.c_str(),
-                r.seconds.median * 1e6, r.work / r.seconds.median * 1e-9, multiplies ? "GFLOP/s" : "GB/s",
+    const bool floats = std::strcmp(r.held_by, "FMA") == 0, integers = std::strncmp(r.held_by, "int", 3) == 0;
+    std::printf("%-11s %dT %-44s %10.2f us %8.1f %-7s %4.0f %% of %s\n", r.tier.c_str(), r.threads, r.name.c_str(),
+                r.seconds.median * 1e6, r.work / r.seconds.median * 1e-9,
+                floats     ? "GFLOP/s"
+                : integers ? "GOP/s"
+                           : "GB/s",
                 100 * r.limit / r.seconds.median, r.held_by);
     std::fflush(stdout);
     if (file_ == nullptr) return;

@@ -104,7 +104,7 @@ class Module {
   void measure(bench::Rows& to, const char* what, double flops, double share, const std::function<void()>& call) {
     std::vector<double> ours, roof;
     for (const double end = bench::now(2) + 2; ours.size() < 3 || (bench::now(2) < end && ours.size() < 25);) {
-      roof.push_back(share * roofs_.fma_rate());
+      roof.push_back(share * roofs_.rate(bench::kFma));
       const double start = bench::now(threads_);
       call();
       ours.push_back(bench::now(threads_) - start);

@@ -1,12 +1,15 @@
 // linear: GB/s of weight bytes for few rows, GFLOP/s for many, and the share of what this machine gives in the same
-// run: a read of the weight's bytes from memory, or FMA from registers, whichever takes longer. Medians, since a mean
+// run: a read of the weight's bytes from memory, or the multiply-adds of the kernel from registers, whichever takes longer. Medians, since a mean
 // would tell of the machine's other guests.
 //
 //   linear_bench [--tier NAME] [--threads 1,2] [--shape N,K] [--weights f32,bf16,i8,i4] [--rows 1,4,16,64,256]
-//                [--file FILE for rows]
+//                [--activations exact,near-exact,int8] [--file FILE for rows] [--errors yes]
+//
+// --errors yes: instead of times, how far outputs are from float64, as a share of their size (root mean squares).
 //
 // Weights are taken in turn from copies that together exceed the last cache by far, as the layers of a model do.
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -31,8 +34,19 @@ struct Kind {
 };
 constexpr Kind kKinds[] = {{"f32", 0, NM_F32}, {"bf16", 0, NM_BF16}, {"i8", 8, 0}, {"i4", 4, 0}};
 
+/** How x meets integer weights, and what multiplies then. */
+struct Mode {
+  const char* name;
+  int32_t activations;
+  bench::Multiply multiply;
+};
+constexpr Mode kModes[] = {{"exact", NM_ACTIVATIONS_EXACT, bench::kFma},
+                           {"near-exact", NM_ACTIVATIONS_NEAR_EXACT, bench::kInt16},
+                           {"int8", NM_ACTIVATIONS_INT8, bench::kInt8}};
+
 struct Options {
-  std::string tier, threads = "1,2", shape, weights = "f32,bf16,i8,i4", rows = "1,4,16,64,256", file;
+  std::string tier, threads = "1,2", shape, weights = "f32,bf16,i8,i4", rows = "1,4,16,64,256", file,
+                    activations = "near-exact", errors;
 };
 
 bool listed(const std::string& list, const char* name) {
@@ -41,6 +55,16 @@ bool listed(const std::string& list, const char* name) {
   const bool begins = from == 0 || list[from - 1] == ',',
              ends = from + length == list.size() || list[from + length] == ',';
   return begins && ends;
+}
+
+/** Tiers that have no float kernels of their own. */
+bool integers_only(int32_t tier) { return tier == NM_TIER_AVX2_VNNI || tier == NM_TIER_AVX512_VNNI; }
+
+/** Float weights know no modes: they are measured in the first that is listed. */
+bool floats_due(const Options& options, const Mode& mode) {
+  for (const Mode& one : kModes)
+    if (listed(options.activations, one.name)) return &one == &mode;
+  return false;
 }
 
 /** The packed image of a weight of arbitrary numbers, groups of 128. */
@@ -79,8 +103,9 @@ std::vector<uint64_t> pack(nm_engine* engine, const Kind& kind, int64_t n, int64
 }
 
 /** One row: calls alternate with samples of the roofs. */
-void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind& kind, int64_t n, int64_t k,
-             const std::vector<int64_t>& rows) {
+void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind& kind, const Mode& mode, int64_t n,
+             int64_t k, const std::vector<int64_t>& rows) {
+  const bench::Multiply multiply = kind.bits == 0 ? bench::kFma : mode.multiply;
   int64_t bytes = 0;
   const std::vector<uint64_t> image = pack(engine, kind, n, k, &bytes);
   const int64_t copies = std::max<int64_t>(2, kRotated / bytes);
@@ -107,7 +132,7 @@ void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind
     std::vector<double> ours, reads, multiplies;
     for (const double end = bench::now(2) + 1; ours.size() < 15 || bench::now(2) < end;) {
       reads.push_back(roofs.rate(bench::kRead, weights.data() + turn++ % copies * bytes, bytes));
-      multiplies.push_back(roofs.fma_rate());
+      multiplies.push_back(roofs.rate(multiply));
       call();  // so that the threads are awake, as within a step
       const double start = bench::now(threads);
       call();
@@ -117,12 +142,70 @@ void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind
     const double reading = static_cast<double>(bytes) / bench::spread_of(reads).median,
                  multiplying = flops / bench::spread_of(multiplies).median;
     const bool held_by_read = reading >= multiplying;
-    const std::string name = nmtest::text("linear %s %lld x %lld, m %lld", kind.name, static_cast<long long>(n),
+    const std::string weights = std::string(kind.name) + (kind.bits == 0 ? "" : std::string(" ") + mode.name);
+    const std::string name = nmtest::text("linear %s %lld x %lld, m %lld", weights.c_str(), static_cast<long long>(n),
                                           static_cast<long long>(k), static_cast<long long>(m));
     out.add({name, engine.tier_name(), threads, bench::spread_of(ours),
              held_by_read ? static_cast<double>(bytes) : flops, std::max(reading, multiplying),
-             held_by_read ? "read" : "FMA"});
+             held_by_read ? "read" : bench::multiply_name(multiply)});
   }
+}
+
+/** Normal weights, rounded as by nm_rtn in groups of 128, and normal x. */
+void print_error(const TestEngine& engine, const Kind& kind, const Mode& mode) {
+  constexpr int64_t kM = 8, kN = 64, kK = 4096, kGroup = 128;
+  std::vector<float> w(kN * kK), scales(kK / kGroup * kN), x(kM * kK), y(kM * kN);
+  std::vector<uint8_t> codes(kN * kK), zeros(kK / kGroup * kN);
+  Random random(1);
+  for (float& one : w) one = random.normal();
+  for (float& one : x) one = random.normal();
+  nm_codes out = args<nm_codes>();
+  out.bits = kind.bits;
+  out.n = kN;
+  out.k = kK;
+  out.group_size = kGroup;
+  out.codes = codes.data();
+  out.scales = scales.data();
+  out.zeros = zeros.data();
+  nm_rtn_args rtn = args<nm_rtn_args>();
+  rtn.w = w.data();
+  rtn.w_stride = kK;
+  rtn.out = &out;
+  NM_OK_CALL(nm_rtn(engine, &rtn));
+  nm_weight weight = args<nm_weight>();
+  weight.bits = kind.bits;
+  weight.n = kN;
+  weight.k = kK;
+  weight.group_size = kGroup;
+  weight.codes = codes.data();
+  weight.scales = scales.data();
+  weight.zeros = zeros.data();
+  int64_t bytes = 0;
+  NM_OK_CALL(nm_linear_pack_size(engine, &weight, &bytes));
+  std::vector<uint64_t> image(static_cast<size_t>(bytes / 8));
+  NM_OK_CALL(nm_linear_pack(engine, &weight, image.data(), bytes));
+  nm_linear_args a = args<nm_linear_args>();
+  a.m = kM;
+  a.image = image.data();
+  a.image_bytes = bytes;
+  a.x = x.data();
+  a.x_stride = kK;
+  a.y = y.data();
+  a.y_stride = kN;
+  NM_OK_CALL(nm_linear(engine, &a));
+  double error = 0, size = 0;
+  for (int64_t m = 0; m < kM; m++)
+    for (int64_t n = 0; n < kN; n++) {
+      double sum = 0;
+      for (int64_t k = 0; k < kK; k++) {
+        const auto at = static_cast<size_t>(n * kK + k), group = static_cast<size_t>(k / kGroup * kN + n);
+        sum += double{x[static_cast<size_t>(m * kK + k)]} * double{scales[group]} * (codes[at] - zeros[group]);
+      }
+      const double off = double{y[static_cast<size_t>(m * kN + n)]} - sum;
+      error += off * off;
+      size += sum * sum;
+    }
+  std::printf("%-11s %s %-10s error %.2e\n", engine.tier_name(), kind.name, mode.name, std::sqrt(error / size));
 }
 
 }  // namespace
@@ -135,6 +218,8 @@ int main(int argc, char** argv) {
                 {"--shape", &options.shape},
                 {"--weights", &options.weights},
                 {"--rows", &options.rows},
+                {"--activations", &options.activations},
+                {"--errors", &options.errors},
                 {"--file", &options.file}});
   bench::print_machine();
   std::vector<std::pair<int64_t, int64_t>> shapes = {{1024, 1024}, {4096, 4096}, {4096, 11008}};
@@ -146,11 +231,19 @@ int main(int argc, char** argv) {
   for (const int32_t tier : nmtest::tiers()) {
     if (tier == NM_TIER_REFERENCE || (!options.tier.empty() && options.tier != nmtest::name_of_tier(tier))) continue;
     for (const int64_t threads : bench::numbers(options.threads)) {
-      const TestEngine engine(tier, static_cast<int32_t>(threads));
-      for (const auto& [n, k] : shapes)
-        for (const Kind& kind : kKinds)
-          if (listed(options.weights, kind.name))
-            measure(rows, engine, static_cast<int>(threads), kind, n, k, bench::numbers(options.rows));
+      for (const Mode& mode : kModes) {
+        if (!listed(options.activations, mode.name)) continue;
+        const TestEngine engine(tier, static_cast<int32_t>(threads), mode.activations);
+        for (const auto& [n, k] : shapes)
+          for (const Kind& kind : kKinds) {
+            if (!listed(options.weights, kind.name)) continue;
+            if (kind.bits == 0 && (!floats_due(options, mode) || integers_only(tier))) continue;
+            if (options.errors.empty())
+              measure(rows, engine, static_cast<int>(threads), kind, mode, n, k, bench::numbers(options.rows));
+            else if (kind.bits != 0)
+              print_error(engine, kind, mode);
+          }
+      }
     }
   }
   return 0;

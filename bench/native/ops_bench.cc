@@ -69,7 +69,7 @@ void computed(const TestEngine& engine, int32_t threads, const char* what, doubl
   if (!wanted(what)) return;
   const bench::Spread seconds = seconds_of(threads, call);
   bench::Roofs roofs(threads, engine.tier());
-  const double rate = bench::Roofs::median(0.1, [&] { return roofs.fma_rate(); });
+  const double rate = bench::Roofs::median(0.1, [&] { return roofs.rate(bench::kFma); });
   rows->add({what, engine.tier_name(), threads, seconds, flops, flops / rate, "FMA"});
 }
 

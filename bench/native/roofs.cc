@@ -22,7 +22,7 @@ NM_API double nmbench_rate(void* roofs, int32_t traffic, uint8_t* memory, int64_
 
 /** Operations a second of fused multiply-adds in registers. */
 NM_API double nmbench_fma_rate(void* roofs, double seconds) {
-  return bench::Roofs::median(seconds, [&] { return static_cast<bench::Roofs*>(roofs)->fma_rate(); });
+  return bench::Roofs::median(seconds, [&] { return static_cast<bench::Roofs*>(roofs)->rate(bench::kFma); });
 }
 
 }  // extern "C"

@@ -51,28 +51,27 @@ void append(CpuProbe& probe, bool cpu, bool os, const char* name) {
 /** The system's own list of features; nothing is executed to find out. NEON belongs to every 64-bit Arm CPU. */
 void probe_arm(CpuProbe& probe) {
   std::snprintf(probe.brand, sizeof probe.brand, "Arm");
-  append(probe, true, true, "asimd");
 #if defined(__linux__)
   const unsigned long caps = getauxval(AT_HWCAP), more = getauxval(AT_HWCAP2);
-  append(probe, (caps & HWCAP_ASIMDHP) != 0, true, "asimdhp");
-  append(probe, (caps & HWCAP_ASIMDDP) != 0, true, "asimddp");
-  append(probe, (more & HWCAP2_I8MM) != 0, true, "i8mm");
-  append(probe, (more & HWCAP2_BF16) != 0, true, "bf16");
+  const bool dot = (caps & HWCAP_ASIMDDP) != 0, i8mm = (more & HWCAP2_I8MM) != 0;
 #elif defined(__APPLE__)
   size_t size = sizeof probe.brand;
   sysctlbyname("machdep.cpu.brand_string", probe.brand, &size, nullptr, 0);
-  const struct {
-    const char *key, *name;
-  } features[] = {{"FEAT_FP16", "asimdhp"}, {"FEAT_DotProd", "asimddp"}, {"FEAT_I8MM", "i8mm"}, {"FEAT_BF16", "bf16"}};
-  for (const auto& feature : features) {
-    char key[64];
-    std::snprintf(key, sizeof key, "hw.optional.arm.%s", feature.key);
-    int32_t has = 0;
-    size = sizeof has;
-    append(probe, sysctlbyname(key, &has, &size, nullptr, 0) == 0 && has != 0, true, feature.name);
-  }
+  const auto has = [](const char* key) {
+    int32_t value = 0;
+    size_t bytes = sizeof value;
+    return sysctlbyname(key, &value, &bytes, nullptr, 0) == 0 && value != 0;
+  };
+  const bool dot = has("hw.optional.arm.FEAT_DotProd"), i8mm = has("hw.optional.arm.FEAT_I8MM");
+#else
+  const bool dot = false, i8mm = false;
 #endif
+  append(probe, true, true, "asimd");
+  append(probe, dot, true, "asimddp");
+  append(probe, i8mm, true, "i8mm");
   probe.tiers |= 1u << NM_TIER_NEON;
+  if (dot) probe.tiers |= 1u << NM_TIER_NEON_DOT;
+  if (dot && i8mm) probe.tiers |= 1u << NM_TIER_NEON_I8MM;
 }
 
 #endif
@@ -122,7 +121,9 @@ void probe_x86(CpuProbe& probe) {
   const bool avx2 = ymm && bit(b7, 5) && bit(b7, 8) && bit(c1, 12) && bit(c1, 29);
   const bool avx512 = avx2 && zmm && bit(b7, 16) && bit(b7, 30) && bit(b7, 31) && bit(b7, 17);
   if (avx2) probe.tiers |= 1u << NM_TIER_AVX2;
+  if (avx2 && bit(a71, 4)) probe.tiers |= 1u << NM_TIER_AVX2_VNNI;
   if (avx512) probe.tiers |= 1u << NM_TIER_AVX512;
+  if (avx512 && bit(c7, 11)) probe.tiers |= 1u << NM_TIER_AVX512_VNNI;
 }
 
 #endif
@@ -134,7 +135,7 @@ CpuProbe probe_once() {
   probe.logical_cores = usable_cores(probe.affinity_cores, cgroup_cpus(""));
   probe.tiers = 1u << NM_TIER_REFERENCE;
 #if defined(NM_EMULATE)  // a build for tests: no tier needs the CPU
-  probe.tiers |= 1u << NM_TIER_AVX2 | 1u << NM_TIER_AVX512;
+  probe.tiers |= (1u << NM_TIER_NEON) - 1;
   std::snprintf(probe.features, sizeof probe.features, "emulated");
 #elif defined(__x86_64__)
   probe_x86(probe);
@@ -163,10 +164,18 @@ const char* tier_name(int32_t tier) {
       return "reference";
     case NM_TIER_AVX2:
       return "avx2";
+    case NM_TIER_AVX2_VNNI:
+      return "avx2_vnni";
     case NM_TIER_AVX512:
       return "avx512";
+    case NM_TIER_AVX512_VNNI:
+      return "avx512_vnni";
     case NM_TIER_NEON:
       return "neon";
+    case NM_TIER_NEON_DOT:
+      return "neon_dot";
+    case NM_TIER_NEON_I8MM:
+      return "neon_i8mm";
     default:
       return nullptr;
   }

@@ -7,6 +7,7 @@
 namespace nm {
 
 struct LinearKernels;
+struct IntegerKernels;
 struct NormKernels;
 struct RopeKernels;
 struct AttentionKernels;
@@ -19,6 +20,7 @@ struct GptqKernels;
 struct KernelTable {
   int32_t tier;  // nm_tier
   const LinearKernels* linear;
+  const IntegerKernels* integer;  // of linear
   const NormKernels* norm;
   const RopeKernels* rope;
   const AttentionKernels* attention;

@@ -30,6 +30,7 @@ void WorkMemory::release() {
 Engine::Engine(const nm_engine_options& options, int32_t threads, int32_t tier)
     : device_kind_(options.device_kind),
       device_index_(options.device_index),
+      activations_(options.activations),
       kernels_(&kernel_table(tier)),
       pool_(threads, spin_of(options)) {
   for (int32_t i = 0; i < threads; i++) work_.push_back(std::make_unique<WorkMemory>());

@@ -58,13 +58,15 @@ class Engine {
       fail(NM_ERR_CANCELLED, "cancelled by the caller");
   }
 
+  int32_t activations() const { return activations_; }  // nm_activations
+
   /** Work memory of one worker, for use inside parallel_for; reserve it before (growing throws). */
   WorkMemory& work(int worker) { return *work_[static_cast<size_t>(worker)]; }
   /** Work memory that all workers see. */
   WorkMemory& shared_work() { return shared_work_; }
 
  private:
-  const int32_t device_kind_, device_index_;
+  const int32_t device_kind_, device_index_, activations_;
   const KernelTable* kernels_;
   ThreadPool pool_;
   std::vector<std::unique_ptr<WorkMemory>> work_;

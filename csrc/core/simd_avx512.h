@@ -139,8 +139,11 @@ struct Vec64 {
 };
 
 /**
- * One vector of 32 bits a lane: an int32, a pair of int16, or packed codes. field<mask, high>: the masked bits in the
- * mantissa of `high`, a power of two they add to.
+ * One vector of 32 bits a lane: an int32, two int16, four bytes or packed codes.
+ *   field<mask, high>   the masked bits in the mantissa of `high`, a power of two they add to
+ *   dot                 sum + the products of the int16 in each lane
+ *   dot_bytes           sum + those of the bytes, codes unsigned (where NM_DOT_BYTES or NM_DOT_ALL_BYTES say so)
+ *   add_byte_pairs      the same in int16, two products each, which must not overflow (elsewhere)
  */
 struct Lanes {
   __m512i v;
@@ -168,8 +171,15 @@ struct Lanes {
   friend Lanes operator+(Lanes a, Lanes b) { return {_mm512_add_epi32(a.v, b.v)}; }
   friend Lanes operator-(Lanes a, Lanes b) { return {_mm512_sub_epi32(a.v, b.v)}; }
   friend Lanes operator*(Lanes a, Lanes b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
-  /** sum + a.low b.low + a.high b.high, of pairs of int16 */
+#if defined(__AVX512VNNI__)
+  static Lanes dot(Lanes sum, Lanes a, Lanes b) { return {_mm512_dpwssd_epi32(sum.v, a.v, b.v)}; }
+  static Lanes dot_bytes(Lanes sum, Lanes codes, Lanes x) { return {_mm512_dpbusd_epi32(sum.v, codes.v, x.v)}; }
+#else
   static Lanes dot(Lanes sum, Lanes a, Lanes b) { return {_mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, b.v))}; }
+  static Lanes add_byte_pairs(Lanes sum, Lanes codes, Lanes x) {
+    return {_mm512_add_epi16(sum.v, _mm512_maddubs_epi16(codes.v, x.v))};
+  }
+#endif
 };
 
 }  // namespace NM_TIER

@@ -7,6 +7,13 @@
 #include <cstdint>
 #include <cstring>
 
+#if defined(NM_NEON_I8MM)
+#define NM_DOT_ALL_BYTES 1
+#endif
+#if defined(NM_NEON_I8MM) || defined(NM_NEON_DOT)
+#define NM_DOT_BYTES 1
+#endif
+
 namespace nm {
 namespace NM_TIER {
 
@@ -199,8 +206,11 @@ struct Vec64 {
 };
 
 /**
- * One vector of 32 bits a lane: an int32, a pair of int16, or packed codes. field<mask, high>: the masked bits in the
- * mantissa of `high`, a power of two they add to.
+ * One vector of 32 bits a lane: an int32, two int16, four bytes or packed codes.
+ *   field<mask, high>   the masked bits in the mantissa of `high`, a power of two they add to
+ *   dot                 sum + the products of the int16 in each lane
+ *   dot_bytes           sum + those of the bytes, codes unsigned (where NM_DOT_BYTES or NM_DOT_ALL_BYTES say so)
+ *   add_byte_pairs      the same in int16, two products each, which must not overflow (elsewhere)
  */
 struct Lanes {
   struct Pair {
@@ -232,10 +242,18 @@ struct Lanes {
   friend Lanes operator+(Lanes a, Lanes b) { return {{vaddq_s32(a.v.low, b.v.low), vaddq_s32(a.v.high, b.v.high)}}; }
   friend Lanes operator-(Lanes a, Lanes b) { return {{vsubq_s32(a.v.low, b.v.low), vsubq_s32(a.v.high, b.v.high)}}; }
   friend Lanes operator*(Lanes a, Lanes b) { return {{vmulq_s32(a.v.low, b.v.low), vmulq_s32(a.v.high, b.v.high)}}; }
-  /** sum + a.low b.low + a.high b.high, of pairs of int16 */
   static Lanes dot(Lanes sum, Lanes a, Lanes b) {
     return {{dot(sum.v.low, a.v.low, b.v.low), dot(sum.v.high, a.v.high, b.v.high)}};
   }
+#if defined(NM_DOT_BYTES)
+  static Lanes dot_bytes(Lanes sum, Lanes codes, Lanes x) {
+    return {{dot_bytes(sum.v.low, codes.v.low, x.v.low), dot_bytes(sum.v.high, codes.v.high, x.v.high)}};
+  }
+#else
+  static Lanes add_byte_pairs(Lanes sum, Lanes codes, Lanes x) {
+    return {{add_byte_pairs(sum.v.low, codes.v.low, x.v.low), add_byte_pairs(sum.v.high, codes.v.high, x.v.high)}};
+  }
+#endif
 
  private:
   template <int kBits>
@@ -251,6 +269,44 @@ struct Lanes {
     const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
     return vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y)));
   }
+#if defined(NM_DOT_ALL_BYTES)
+  static int32x4_t dot_bytes(int32x4_t sum, int32x4_t codes, int32x4_t x) {
+    return vusdotq_s32(sum, vreinterpretq_u8_s32(codes), vreinterpretq_s8_s32(x));
+  }
+#elif defined(NM_DOT_BYTES)
+  static int32x4_t dot_bytes(int32x4_t sum, int32x4_t codes, int32x4_t x) {
+    return vdotq_s32(sum, vreinterpretq_s8_s32(codes), vreinterpretq_s8_s32(x));
+  }
+#else
+  static int32x4_t add_byte_pairs(int32x4_t sum, int32x4_t codes, int32x4_t x) {
+    const int8x16_t a = vreinterpretq_s8_s32(codes), b = vreinterpretq_s8_s32(x);
+    const int16x8_t pairs = vpaddq_s16(vmull_s8(vget_low_s8(a), vget_low_s8(b)), vmull_high_s8(a, b));
+    return vreinterpretq_s32_s16(vaddq_s16(vreinterpretq_s16_s32(sum), pairs));
+  }
+#endif
+};
+
+/** Eight int32, and what fits of them into narrower integers, in an order of bytes. */
+struct Eight {
+  int32x4_t low, high;
+
+  static Eight zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+  /** round(x * factor), halves to even */
+  static Eight rounded(const float* x, float factor) {
+    return {vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x), factor)), vcvtnq_s32_f32(vmulq_n_f32(vld1q_f32(x + 4), factor))};
+  }
+  friend Eight operator+(Eight a, Eight b) { return {vaddq_s32(a.low, b.low), vaddq_s32(a.high, b.high)}; }
+  int32_t total() const { return vaddvq_s32(vaddq_s32(low, high)); }
+  void to_i16(int16_t* p, const uint8_t (&order)[16]) const {
+    vst1q_u8(reinterpret_cast<uint8_t*>(p), vqtbl1q_u8(vreinterpretq_u8_s16(words()), vld1q_u8(order)));
+  }
+  void to_i8(int8_t* p, const uint8_t (&order)[8]) const {
+    const uint8x16_t bytes = vcombine_u8(vreinterpret_u8_s8(vqmovn_s16(words())), vdup_n_u8(0));
+    vst1_u8(reinterpret_cast<uint8_t*>(p), vqtbl1_u8(bytes, vld1_u8(order)));
+  }
+
+ private:
+  int16x8_t words() const { return vcombine_s16(vqmovn_s32(low), vqmovn_s32(high)); }
 };
 
 }  // namespace NM_TIER

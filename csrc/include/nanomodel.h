@@ -56,15 +56,33 @@ NM_API int32_t nm_last_error(char *buffer, int64_t cap);
 
 /* ---------- what this machine has ---------- */
 
-/* Kernel tiers, each needing all that the ones before it on the same architecture need. */
+/* Kernel tiers, the better the larger. Those with _VNNI, _DOT and _I8MM differ from the ones before them
+ * in integer arithmetic only. */
 typedef enum nm_tier {
   NM_TIER_AUTO = -1,
-  NM_TIER_REFERENCE = 0, /* plain C++: the oracle */
-  NM_TIER_AVX2 = 1,      /* AVX2, FMA, F16C */
-  NM_TIER_AVX512 = 2,    /* AVX-512 F, BW, VL, DQ */
-  NM_TIER_NEON = 3,      /* Arm: Advanced SIMD */
-  NM_TIER_COUNT = 4
+  NM_TIER_REFERENCE = 0,   /* plain C++: the oracle */
+  NM_TIER_AVX2 = 1,        /* AVX2, FMA, F16C */
+  NM_TIER_AVX2_VNNI = 2,   /* AVX2 and AVX-VNNI */
+  NM_TIER_AVX512 = 3,      /* AVX-512 F, BW, VL, DQ */
+  NM_TIER_AVX512_VNNI = 4, /* AVX-512 and its VNNI */
+  NM_TIER_NEON = 5,        /* 64-bit Arm */
+  NM_TIER_NEON_DOT = 6,    /* and its dot products of bytes (FEAT_DotProd) */
+  NM_TIER_NEON_I8MM = 7,   /* and those of unsigned with signed ones (FEAT_I8MM) */
+  NM_TIER_COUNT = 8
 } nm_tier;
+
+/*
+ * How x enters a linear with integer weights. A largest |x| is taken, x becomes integers of 16, 8 or 4 bits by it, their
+ * products with the codes are summed in int32, and the sums are scaled.
+ */
+typedef enum nm_activations {
+  NM_ACTIVATIONS_AUTO = 0,       /* what the weight asks for, else NEAR_EXACT */
+  NM_ACTIVATIONS_EXACT = 1,      /* float32: no rounding of x */
+  NM_ACTIVATIONS_NEAR_EXACT = 2, /* 16 bits: largest / 32767 a step, in each block of at most 256 columns */
+  NM_ACTIVATIONS_INT8 = 3, /* largest / 127 a step: over the whole row (a token) where the weight asks for it, as its
+                                    format says; else over the columns of each group, which is better */
+  NM_ACTIVATIONS_INT4 = 4  /* the same, largest / 7 */
+} nm_activations;
 
 typedef enum nm_device_kind { NM_DEVICE_CPU = 0, NM_DEVICE_CUDA = 1 } nm_device_kind;
 
@@ -72,8 +90,8 @@ typedef struct nm_cpu_info {
   uint32_t struct_size;
   int32_t logical_cores; /* that this process may use: affinity_cores, or less where a cgroup has a CPU quota */
   char brand[64];
-  char features[192]; /* space-separated names, e.g. "avx2 fma f16c avx512f" or "asimd asimddp i8mm"; "-name" = the CPU has it, the OS is not
-                         saving its registers */
+  char features[192]; /* space-separated names, e.g. "avx2 fma f16c avx512f", "asimd asimddp"; "-name" = the CPU has it,
+                         the OS is not saving its registers */
   int32_t best_tier;  /* nm_tier */
   uint32_t tiers;     /* bit t set: tier t runs here and is compiled in */
   int32_t affinity_cores; /* that the system lets this process run on */
@@ -81,7 +99,7 @@ typedef struct nm_cpu_info {
 
 NM_API int32_t nm_cpu_query(nm_cpu_info *info);
 
-/* "reference", "avx2", "avx512", "neon": the names that NANOMODEL_TIER takes. */
+/* The names that NANOMODEL_TIER takes: "reference", "avx2", "avx2_vnni" and so on. */
 NM_API int32_t nm_tier_name(int32_t tier, char *buffer, int64_t cap);
 
 typedef struct nm_device_info {
@@ -107,9 +125,10 @@ typedef struct nm_engine_options {
   uint32_t struct_size;
   int32_t device_kind; /* nm_device_kind */
   int32_t device_index;
-  int32_t threads; /* CPU workers, the caller included; 0 = all cores this process may use */
-  int32_t tier;    /* nm_tier; NM_TIER_AUTO = the best; one the CPU lacks is refused */
-  int32_t spin_us; /* how long an idle worker spins before it sleeps; 0 = default (50) ; -1 = never */
+  int32_t threads;     /* CPU workers, the caller included; 0 = all cores this process may use */
+  int32_t tier;        /* nm_tier; NM_TIER_AUTO = the best; one the CPU lacks is refused */
+  int32_t spin_us;     /* how long an idle worker spins before it sleeps; 0 = default (50) ; -1 = never */
+  int32_t activations; /* nm_activations of every linear with integer weights; AUTO = as each weight says */
 } nm_engine_options;
 
 typedef struct nm_engine_info {
@@ -172,9 +191,9 @@ NM_API int32_t nm_convert(nm_engine *engine, const nm_convert_args *args);
  */
 typedef struct nm_weight {
   uint32_t struct_size;
-  int32_t bits; /* 0 = float weight */
-  int32_t type; /* nm_type of data when bits == 0 */
-  int32_t reserved;
+  int32_t bits;        /* 0 = float weight */
+  int32_t type;        /* nm_type of data when bits == 0 */
+  int32_t activations; /* of integer weights: AUTO, INT8 or INT4, as their format says (W8A8, W4A8, W4A4) */
   int64_t n, k;
   int64_t group_size; /* 1..K; ignored when bits == 0 */
   const void *data;
@@ -196,14 +215,14 @@ typedef struct nm_linear_info {
   int32_t type; /* nm_type of float weights */
   int32_t act_order;
   int64_t n, k, groups, bytes;
-  char kernel[64]; /* name of the kernel that serves it, e.g. "linear_i4_avx512" */
+  char kernel
+      [64]; /* the kernel that serves it: numbers of the weight, of x unless float32, tier: "linear_i4_i16_avx512" */
 } nm_linear_info;
 NM_API int32_t nm_linear_query(nm_engine *engine, const void *image, int64_t bytes, nm_linear_info *info);
 
 /*
- * Float weights and codes of more than 4 bits: float32 sums. Codes of 2 to 4 bits: integer sums, for which x is rounded
- * to 16 bits, in each block of at most 256 columns by its own largest |x|: an element moves by less than that / 65000. A
- * row of y has the same bits in whatever batch.
+ * Float weights: float32 sums. Integer weights: nm_activations; the reference tier is exact where others are near exact. A
+ * row of y has the same bits in whatever batch, and with int8 or int4 activations on every tier.
  */
 typedef struct nm_linear_args {
   uint32_t struct_size;

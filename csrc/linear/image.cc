@@ -8,7 +8,7 @@ namespace nm {
 namespace {
 
 constexpr char kMagic[8] = {'N', 'M', 'L', 'I', 'N', 'E', 'A', 'R'};
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 
 int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
@@ -23,11 +23,15 @@ bool sane(const ImageHeader& h) {
   if (h.groups > kMaxBytes / 64 / panels_of(h)) return false;
   if (h.mapped != 0 && h.mapped != 1) return false;
   if (h.mapped == 0 && h.columns != h.k) return false;
+  if (h.reserved != 0) return false;
   if (integer) {
     const int32_t most = h.layout == kLayoutI4 ? 4 : 8;
-    return h.bits >= 2 && h.bits <= most && (h.scale_type == NM_F32 || h.scale_type == NM_F16);
+    const bool activations = h.activations == NM_ACTIVATIONS_AUTO || h.activations == NM_ACTIVATIONS_INT8 ||
+                             h.activations == NM_ACTIVATIONS_INT4;
+    return h.bits >= 2 && h.bits <= most && (h.scale_type == NM_F32 || h.scale_type == NM_F16) && activations;
   }
-  return h.bits == 0 && h.mapped == 0 && h.groups == 1 && h.scale_type == NM_F32 && h.act_order == 0;
+  return h.bits == 0 && h.activations == 0 && h.mapped == 0 && h.groups == 1 && h.scale_type == NM_F32 &&
+         h.act_order == 0;
 }
 
 void check_blocks(const ImageHeader& h, const Block* block) {
@@ -106,6 +110,7 @@ Image view_image(const ImageHeader& h) {
   Image v = {};
   v.layout = h.layout;
   v.scale_type = h.scale_type;
+  v.activations = h.activations;
   v.n = h.n;
   v.k = h.k;
   v.groups = h.groups;

@@ -17,8 +17,8 @@
 //   sum = 0;  for columns of the block, in order:  sum = fma(x, q - zero, sum)
 //   total = fma(scale, sum, total)                 float weights: sum = fma(x, w, sum); total = total + sum
 //
-// q - zero is exact in float32, so scales enter once a block and error grows with 256 + blocks instead of with K. The i4
-// layout sums integers instead, for x rounded to 16 bits in each block: linear_int16_simd.h.
+// q - zero is exact in float32, so scales enter once a block and error grows with 256 + blocks instead of with K. Where x
+// is rounded to integers, sums are integers instead: linear_integer_simd.h.
 // Where columns are sorted or padded the image keeps the map from its columns to those of x (-1: no column, x is 0).
 #pragma once
 
@@ -43,10 +43,12 @@ struct ImageHeader {
   char magic[8];
   uint32_t version;
   int32_t layout;
-  int32_t bits;        // of the codes; 0 = float
-  int32_t scale_type;  // NM_F16 where every scale is exact in it, else NM_F32
-  int32_t act_order;   // columns were sorted
-  int32_t mapped;      // there is a column map
+  int32_t bits;         // of the codes; 0 = float
+  int32_t scale_type;   // NM_F16 where every scale is exact in it, else NM_F32
+  int32_t act_order;    // columns were sorted
+  int32_t mapped;       // there is a column map
+  int32_t activations;  // nm_activations that the weight asks for
+  int32_t reserved;
   int64_t n, k, groups, blocks;
   int64_t columns;     // K and the padding
   int64_t blocks_at;   // Block[blocks]
@@ -59,7 +61,7 @@ struct ImageHeader {
 
 /** An image, checked and taken apart. */
 struct Image {
-  int32_t layout, scale_type;
+  int32_t layout, scale_type, activations;
   int64_t n, k, groups, blocks, columns, panels;
   int64_t panel_bytes;
   const Block* block;
@@ -68,6 +70,16 @@ struct Image {
   const uint8_t* zeros;
   const uint8_t* weights;
 };
+
+/**
+ * Whether sums of int8 products end with a block: a span of blocks of one group, of 2^16 columns at most, adds up to less
+ * than 2^16 * 255 * 127 < 2^31.
+ */
+inline bool ends_span(const Image& image, int64_t block) {
+  constexpr int64_t kBlocks = (1 << 16) / kMaxBlock;
+  return block + 1 == image.blocks || (block + 1) % kBlocks == 0 ||
+         image.block[block + 1].group != image.block[block].group;
+}
 
 /** Columns of one 64-byte-per-16-rows step, and its bytes: 1 column for float weights. */
 int64_t line_columns(int32_t layout);

@@ -81,38 +81,61 @@ void run_blocked(Engine& engine, LinearJob& job, const LinearKernel& kernel, con
                       });
 }
 
-/** Rows of an item of `int16`, and multiplications that are worth an item: some 20 us. */
-constexpr int64_t kInt16Rows = 64, kInt16ChunkProducts = 1 << 21;
+/** Rows of an item of an integer kernel, and multiplications that are worth an item: some 20 us. */
+constexpr int64_t kIntegerRows = 64, kIntegerChunkProducts = 1 << 21;
 
-void run_int16(Engine& engine, LinearJob& job, const LinearKernel& kernel, const int32_t* cancel) {
+void run_integer(Engine& engine, LinearJob& job, const IntegerKernel& kernel, const int32_t* cancel) {
   const Image& image = job.image;
-  const LinearKernels& kernels = *engine.kernels().linear;
-  const int64_t numbers = job.m * image.columns, blocks = job.m * image.blocks;
-  int32_t* work = engine.shared_work().get<int32_t>(numbers / 2 + 2 * blocks);
-  job.narrow.first.x16 = reinterpret_cast<int16_t*>(work);  // columns are a multiple of 8
-  job.narrow.first.sum = work + numbers / 2;
-  job.narrow.first.scale = reinterpret_cast<float*>(work + numbers / 2 + blocks);
-  engine.parallel_for(
-      blocks, kArrangeChunk * image.blocks / image.columns + 1, cancel, [&](int64_t begin, int64_t end, int) {
-        for (int64_t i = begin; i < end; i++)
-          kernels.narrow(job, i / image.blocks, i % image.blocks, job.narrow.row(image, i / image.blocks));
-      });
+  const int64_t blocks = job.m * image.blocks;
+  // An odd number of cache lines: rows 4096 bytes apart would share a set of the first cache.
+  job.narrow.row_bytes = ((image.columns * kernel.x_bytes + 63) / 64 | 1) * 64;
+  int32_t* work = engine.shared_work().get<int32_t>(job.m * job.narrow.row_bytes / 4 + 2 * blocks);
+  job.narrow.first.sum = work;
+  job.narrow.first.scale = reinterpret_cast<float*>(work + blocks);
+  job.narrow.first.x = work + 2 * blocks;
+  engine.parallel_for(job.m, kArrangeChunk / image.columns + 1, cancel, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; r++) kernel.narrow(job, r, job.narrow.row(image, r));
+  });
 
-  const int64_t rows = std::min(job.m, kInt16Rows), row_items = (job.m + rows - 1) / rows;
+  const int64_t rows = std::min(job.m, kIntegerRows), row_items = (job.m + rows - 1) / rows;
   const int64_t panel_items = (image.panels + kPanelsInFlight - 1) / kPanelsInFlight;
   const int64_t products = rows * kPanelsInFlight * kPanel * image.columns;
   const int64_t bytes = kPanelsInFlight * image.panel_bytes;
-  const int64_t grain = std::max<int64_t>(1, std::min(kDirectChunkBytes / bytes, kInt16ChunkProducts / products));
+  const int64_t grain = std::max<int64_t>(1, std::min(kDirectChunkBytes / bytes, kIntegerChunkProducts / products));
   engine.parallel_for(row_items * panel_items, grain, cancel, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin; i < end;
-         i++) {  // the rows of some panels, one item after the other: those stay in the cache
+    for (int64_t i = begin; i < end; i++) {
+      // The rows of some panels, one item after the other: those stay in the cache.
       const int64_t row = i % row_items * rows, panel = i / row_items * kPanelsInFlight;
-      kernel.int16(job, row, std::min(row + rows, job.m), panel, std::min(panel + kPanelsInFlight, image.panels));
+      kernel.product(job, row, std::min(row + rows, job.m), panel, std::min(panel + kPanelsInFlight, image.panels));
     }
   });
 }
 
+/** What the engine asks for, else the weight, else near exact. */
+int32_t activations_of(const Engine& engine, const Image& image) {
+  if (engine.activations() != NM_ACTIVATIONS_AUTO) return engine.activations();
+  return image.activations != NM_ACTIVATIONS_AUTO ? image.activations : NM_ACTIVATIONS_NEAR_EXACT;
+}
+
+/** NULL: float32 serves. */
+const IntegerKernel* integer_kernel(Engine& engine, const Image& image) {
+  const int32_t activations = activations_of(engine, image);
+  if (image.layout < kLayoutI8 || activations == NM_ACTIVATIONS_EXACT) return nullptr;
+  const IntegerKernels& kernels = *engine.kernels().integer;
+  const IntegerKernel* of = activations == NM_ACTIVATIONS_NEAR_EXACT ? kernels.x16 : kernels.x8;
+  return of[image.layout - kLayoutI8].product == nullptr ? nullptr : of + (image.layout - kLayoutI8);
+}
+
+int32_t largest_integer(int32_t activations) {
+  return activations == NM_ACTIVATIONS_INT4 ? 7 : activations == NM_ACTIVATIONS_INT8 ? 127 : 32767;
+}
+
 }  // namespace
+
+const char* linear_kernel_name(Engine& engine, const Image& image) {
+  const IntegerKernel* integer = integer_kernel(engine, image);
+  return integer != nullptr ? integer->name : engine.kernels().linear->by_layout[image.layout].name;
+}
 
 void linear(Engine& engine, const nm_linear_args& args) {
   const ImageHeader& header = check_image(args.image, args.image_bytes);
@@ -128,11 +151,14 @@ void linear(Engine& engine, const nm_linear_args& args) {
   job.bias = args.bias;
   job.residual = args.residual;
   job.residual_stride = args.residual_stride;
+  if (const IntegerKernel* integer = integer_kernel(engine, job.image); integer != nullptr) {
+    job.x_most = largest_integer(activations_of(engine, job.image));
+    job.scale_per_row = job.image.activations != NM_ACTIVATIONS_AUTO && job.x_most != 32767;
+    return run_integer(engine, job, *integer, args.cancel);
+  }
   const LinearKernels& kernels = *engine.kernels().linear;
   const LinearKernel& kernel = kernels.by_layout[job.image.layout];
-  if (kernel.int16 != nullptr)
-    run_int16(engine, job, kernel, args.cancel);
-  else if (job.m <= kernels.direct_rows)
+  if (job.m <= kernels.direct_rows)
     run_direct(engine, job, kernel, args.cancel);
   else
     run_blocked(engine, job, kernel, args.cancel);

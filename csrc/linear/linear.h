@@ -1,9 +1,10 @@
 // y[M,N] = x[M,K] . W[N,K]^T (+ bias) (+ residual), over a weight that was packed once (image.h).
 //
-// Weights of 2 to 4 bits meet x in 16 bits, in integer arithmetic: `int16`. Others have two kernels a layout. `direct` streams the image through registers for a few rows of x (decode: bound by
-// memory). `blocked` turns a block of some panels into float32 once, in the L2 cache, and uses it for many rows
-// (prefill: bound by FMA). Both sum in the same order, see image.h, and integers have none: an output is equal bit for
-// bit in whatever batch, by however many threads, and on every vector tier.
+// In float32 (LinearKernels) each layout has two kernels. `direct` streams the image through registers for a few rows of
+// x (decode: bound by memory). `blocked` turns a block of some panels into float32 once, in the L2 cache, and uses it for
+// many rows (prefill: bound by FMA). Both sum in the same order, see image.h. Integer weights mostly meet x in integers
+// instead (IntegerKernels), whose sums have no order. So an output is equal bit for bit in whatever batch, by however
+// many threads, and on every vector tier.
 #pragma once
 
 #include <cstdint>
@@ -15,18 +16,20 @@ namespace nm {
 
 class Engine;
 
-/** A row of x, or of several below each other, in 16 bits: linear_int16_simd.h. */
+/** A row of x as integers, in the width and order that its kernel wants. */
 struct NarrowRow {
-  int16_t* x16;  // [columns of the image], each eight in the order 0 4 1 5 2 6 3 7
-  float* scale;  // [blocks]
-  int32_t* sum;  // [blocks], of x16
+  void* x;       // [columns of the image]
+  float* scale;  // [blocks] of the integers
+  int32_t* sum;  // [blocks] of the integers, from the first block of the span on
 };
 
 /** All rows of x. */
 struct Narrow {
+  int64_t row_bytes;  // of x
   NarrowRow first;
   NarrowRow row(const Image& image, int64_t r) const {
-    return {first.x16 + r * image.columns, first.scale + r * image.blocks, first.sum + r * image.blocks};
+    return {static_cast<uint8_t*>(first.x) + r * row_bytes, first.scale + r * image.blocks,
+            first.sum + r * image.blocks};
   }
 };
 
@@ -40,8 +43,10 @@ struct LinearJob {
    */
   const float* x;
   int64_t x_stride;
-  Narrow narrow;  // int16 only
-  float* y;       // [M,N]
+  Narrow narrow;       // of integer kernels
+  int32_t x_most;      // the largest integer: 32767, 127, 7
+  bool scale_per_row;  // one scale for a row of x, not one a span
+  float* y;            // [M,N]
   int64_t y_stride;
   const float* bias;      // [N] or NULL
   const float* residual;  // [M,N] or NULL; may be y
@@ -59,8 +64,6 @@ struct LinearKernel {
    */
   void (*blocked)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
                   float* work);
-  /** NULL, or what serves every M in place of the other two: the rows times the panels of these ranges. */
-  void (*int16)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end);
 };
 
 /**
@@ -75,27 +78,61 @@ struct LinearKernels {
   int64_t tile_rows;    // of `blocked`
   /** Brings x into the order of `blocked`: one tile of rows in one block of columns; job.x as for `direct`. */
   void (*arrange)(const LinearJob& job, int64_t block, int64_t tile, float* arranged);
-  /** Brings a row of x, as the caller gave it, into 16 bits in one block. */
-  void (*narrow)(const LinearJob& job, int64_t row, int64_t block, const NarrowRow& to);
   LinearKernel by_layout[kLayouts];
+};
+
+/** The kernel of a weight layout and a width of x, for every M; each runs on one thread. */
+struct IntegerKernel {
+  const char* name;
+  int32_t x_bytes;  // of an element
+  /** Brings a row of x, as the caller gave it, into integers. */
+  void (*narrow)(const LinearJob& job, int64_t row, const NarrowRow& to);
+  /** The rows times the panels of these ranges. */
+  void (*product)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end);
+};
+
+constexpr int32_t kIntegerLayouts = kLayouts - kLayoutI8;
+
+/** By layout - kLayoutI8. One without a product is not there: float32 serves. */
+struct IntegerKernels {
+  IntegerKernel x16[kIntegerLayouts];
+  IntegerKernel x8[kIntegerLayouts];  // int8, and int4 one a byte
 };
 
 namespace ref {
 extern const LinearKernels linear;  // float64 sums; `direct` for every M
-}
+extern const IntegerKernels integer;
+}  // namespace ref
 namespace avx2 {
 extern const LinearKernels linear;
+extern const IntegerKernels integer;
+}  // namespace avx2
+namespace avx2_vnni {
+extern const IntegerKernels integer;
 }
 namespace avx512 {
 extern const LinearKernels linear;
+extern const IntegerKernels integer;
+}  // namespace avx512
+namespace avx512_vnni {
+extern const IntegerKernels integer;
 }
 namespace neon {
 extern const LinearKernels linear;
+extern const IntegerKernels integer;
+}  // namespace neon
+namespace neon_dot {
+extern const IntegerKernels integer;
+}
+namespace neon_i8mm {
+extern const IntegerKernels integer;
 }
 
 int64_t linear_pack_size(Engine& engine, const nm_weight& weight);
 void linear_pack(Engine& engine, const nm_weight& weight, void* image, int64_t bytes);
 void linear_query(Engine& engine, const void* image, int64_t bytes, nm_linear_info& info);
+/** Of the kernel that serves it on this engine. */
+const char* linear_kernel_name(Engine& engine, const Image& image);
 void linear(Engine& engine, const nm_linear_args& args);
 
 }  // namespace nm

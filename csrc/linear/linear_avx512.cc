@@ -1,17 +1,16 @@
 #include "linear/linear_blocked_simd.h"
 #include "linear/linear_direct_simd.h"
-#include "linear/linear_int16_simd.h"
 
 namespace nm {
 namespace avx512 {
 
 // clang-format off
-const LinearKernels linear = {32 /* direct_rows */, kTileRows, arrange, narrow,
-    {{"linear_f32_avx512",  direct<F32>,  blocked<F32>, nullptr},
-     {"linear_f16_avx512",  direct<F16>,  blocked<F16>, nullptr},
-     {"linear_bf16_avx512", direct<Bf16>, blocked<Bf16>, nullptr},
-     {"linear_i8_avx512",   direct<I8>,   blocked<I8>, nullptr},
-     {"linear_i4_avx512",   nullptr, nullptr, int16}}};
+const LinearKernels linear = {32 /* direct_rows */, kTileRows, arrange,
+    {{"linear_f32_avx512",  direct<F32>,  blocked<F32>},
+     {"linear_f16_avx512",  direct<F16>,  blocked<F16>},
+     {"linear_bf16_avx512", direct<Bf16>, blocked<Bf16>},
+     {"linear_i8_avx512",   direct<I8>,   blocked<I8>},
+     {"linear_i4_avx512",   direct<I4>,   blocked<I4>}}};
 // clang-format on
 
 }  // namespace avx512

@@ -38,6 +38,9 @@ void check_weight(const nm_weight& w) {
     return;
   }
   check_range("bits", w.bits, 2, 8);
+  if (w.activations != NM_ACTIVATIONS_AUTO && w.activations != NM_ACTIVATIONS_INT8 &&
+      w.activations != NM_ACTIVATIONS_INT4)
+    fail(NM_ERR_ARGUMENT, "activations: got %d, expected 0 (auto), 3 (int8) or 4 (int4)", w.activations);
   check_range("group_size", w.group_size, 1, w.k);
   if (w.g_idx == nullptr) return;
   check_array("g_idx", w.g_idx, w.k);
@@ -107,6 +110,7 @@ Plan make_plan(const nm_weight& w) {
     h.columns = w.k;
   } else {
     h.layout = w.bits <= 4 ? kLayoutI4 : kLayoutI8;
+    h.activations = w.activations;
     h.groups = groups_of(w);
     const Sorted s = sort_columns(w);
     h.act_order = s.moved;
@@ -286,7 +290,7 @@ void linear_query(Engine& engine, const void* image, int64_t bytes, nm_linear_in
   info.k = h.k;
   info.groups = h.groups;
   info.bytes = h.bytes;
-  const char* name = engine.kernels().linear->by_layout[h.layout].name;
+  const char* name = linear_kernel_name(engine, view_image(h));
   std::memset(info.kernel, 0, sizeof info.kernel);
   std::memcpy(info.kernel, name, std::min(std::strlen(name), sizeof info.kernel - 1));
 }

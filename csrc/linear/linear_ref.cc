@@ -75,12 +75,11 @@ void direct(const LinearJob& job, int64_t panel_begin, int64_t panel_end) {
 const LinearKernels linear = {INT64_MAX /* direct_rows */,
                               1,
                               nullptr,
-                              nullptr,
-                              {{"linear_f32_ref", direct, nullptr, nullptr},
-                               {"linear_f16_ref", direct, nullptr, nullptr},
-                               {"linear_bf16_ref", direct, nullptr, nullptr},
-                               {"linear_i8_ref", direct, nullptr, nullptr},
-                               {"linear_i4_ref", direct, nullptr, nullptr}}};
+                              {{"linear_f32_ref", direct, nullptr},
+                               {"linear_f16_ref", direct, nullptr},
+                               {"linear_bf16_ref", direct, nullptr},
+                               {"linear_i8_ref", direct, nullptr},
+                               {"linear_i4_ref", direct, nullptr}}};
 
 }  // namespace ref
 }  // namespace nm

@@ -115,6 +115,9 @@ NM_TEST(bad_options_are_refused_by_name) {
   bad = good;
   bad.spin_us = -2;
   NM_REFUSED(nm_engine_create(&bad, &engine), NM_ERR_ARGUMENT, "spin_us");
+  bad = good;
+  bad.activations = 5;
+  NM_REFUSED(nm_engine_create(&bad, &engine), NM_ERR_ARGUMENT, "activations: got 5");
   NM_CHECK(engine == nullptr);
 }
 

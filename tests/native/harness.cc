@@ -96,8 +96,9 @@ float Random::normal() {
   return sum;
 }
 
-TestEngine::TestEngine(int32_t tier, int32_t threads) : tier_(tier) {
+TestEngine::TestEngine(int32_t tier, int32_t threads, int32_t activations) : tier_(tier) {
   nm_engine_options options = args<nm_engine_options>();
+  options.activations = activations;
   options.tier = tier;
   options.threads = threads;
   if (nm_engine_create(&options, &engine_) != NM_OK) {
@@ -131,7 +132,13 @@ std::string name_of_tier(int32_t tier) {
 
 void on_every_tier(const std::function<void(const TestEngine&)>& fn) {
   for (const int32_t tier : tiers())
-    for (const int32_t threads : {1, 3}) fn(TestEngine(tier, threads));
+    for (const int32_t threads : {1, 3})
+      if (tier != NM_TIER_AVX2_VNNI && tier != NM_TIER_AVX512_VNNI) fn(TestEngine(tier, threads));
+}
+
+void on_every_linear_tier(const std::function<void(const TestEngine&)>& fn, int32_t activations) {
+  for (const int32_t tier : tiers())
+    for (const int32_t threads : {1, 3}) fn(TestEngine(tier, threads, activations));
 }
 
 void check_close(const char* what, const float* got, const double* want, int64_t count,

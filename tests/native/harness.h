@@ -121,7 +121,7 @@ class Random {
 /** An engine that ends with its scope. */
 class TestEngine {
  public:
-  TestEngine(int32_t tier, int32_t threads);
+  TestEngine(int32_t tier, int32_t threads, int32_t activations = NM_ACTIVATIONS_AUTO);
   ~TestEngine();
   TestEngine(const TestEngine&) = delete;
   TestEngine& operator=(const TestEngine&) = delete;
@@ -138,8 +138,11 @@ class TestEngine {
 std::vector<int32_t> tiers();
 std::string name_of_tier(int32_t tier);
 
-/** fn(engine) on every tier, with 1 and with 3 threads. */
+/** fn(engine) on every tier but those that differ in linear only, with 1 and with 3 threads. */
 void on_every_tier(const std::function<void(const TestEngine&)>& fn);
+
+/** The same on all of them. */
+void on_every_linear_tier(const std::function<void(const TestEngine&)>& fn, int32_t activations = NM_ACTIVATIONS_AUTO);
 
 template <class T>
 T args() {

@@ -1,145 +1,12 @@
 // linear: every layout, tier and tail against float64; the same bits in any batch; nothing outside the arrays; damaged
 // images and bad arguments are errors.
-#include <algorithm>
-#include <cstring>
-#include <memory>
+#include "linear_cases.h"
 
-#include "convert/numbers.h"
-#include "harness.h"
 #include "linear/image.h"
 
-using nmtest::args;
-using nmtest::Edge;
-using nmtest::Guarded;
-using nmtest::Random;
-using nmtest::TestEngine;
+using namespace nmtest;
 
 namespace {
-
-size_t at(int64_t i) { return static_cast<size_t>(i); }
-
-struct Shape {
-  int32_t bits, type;  // bits 0: float weights of this type
-  int64_t n, k, group;
-  bool sym, act_order, half_scales;
-};
-
-std::string name(const Shape& s) {
-  return nmtest::text("bits %d type %d N %lld K %lld group %lld%s%s%s", s.bits, s.type, static_cast<long long>(s.n),
-                      static_cast<long long>(s.k), static_cast<long long>(s.group), s.sym ? " sym" : "",
-                      s.act_order ? " act-order" : "", s.half_scales ? " f16 scales" : "");
-}
-
-float rounded(float x, int32_t type) {
-  using namespace nm::numbers;
-  if (type == NM_F16) return std::bit_cast<float>(f32_from_f16(f16_from_f64(double{x})));
-  if (type == NM_BF16) return std::bit_cast<float>(f32_from_bf16(bf16_from_f64(double{x})));
-  return x;
-}
-
-/** A random weight between guard pages, and what it means in float64. */
-class Weight {
- public:
-  Weight(const Shape& s, uint64_t seed, Edge edge = Edge::kEnd) : shape(s), value(at(s.n * s.k)) {
-    Random random(seed);
-    w = args<nm_weight>();
-    w.bits = shape.bits;
-    w.type = shape.type;
-    w.n = shape.n;
-    w.k = shape.k;
-    w.group_size = shape.group;
-    if (shape.bits == 0)
-      fill_float(random, edge);
-    else
-      fill_codes(random, edge);
-  }
-
-  const Shape shape;
-  nm_weight w;
-  std::vector<double> value;  // [N,K]
-
-  /** Rounding errors of one output are at most gamma(roundings) * sum |x| |w|. */
-  double roundings() const {
-    const int64_t group = shape.bits == 0 ? shape.k : shape.group;
-    const int64_t chain = std::min<int64_t>(256, group), per_group = (group + 255) / 256;
-    return static_cast<double>(chain + per_group * ((shape.k - 1) / group + 1) + 4);
-  }
-
- private:
-  void fill_float(Random& random, Edge edge) {
-    const int64_t count = shape.n * shape.k;
-    if (shape.type == NM_F32)
-      f32_ = std::make_unique<Guarded<float>>(count, edge);
-    else
-      f16_ = std::make_unique<Guarded<uint16_t>>(count, edge);
-    for (int64_t i = 0; i < count; i++) {
-      const float x = rounded(random.normal(), shape.type);
-      value[at(i)] = double{x};
-      if (shape.type == NM_F32)
-        (*f32_)[i] = x;
-      else
-        (*f16_)[i] = static_cast<uint16_t>(shape.type == NM_F16 ? nm::numbers::f16_from_f64(double{x})
-                                                                : nm::numbers::bf16_from_f64(double{x}));
-    }
-    w.data = shape.type == NM_F32 ? static_cast<void*>(f32_->data()) : f16_->data();
-  }
-
-  void fill_codes(Random& random, Edge edge) {
-    const int64_t n = shape.n, k = shape.k, groups = (k - 1) / shape.group + 1;
-    codes_ = std::make_unique<Guarded<uint8_t>>(n * k, edge);
-    f32_ = std::make_unique<Guarded<float>>(groups * n, edge);
-    zeros_ = std::make_unique<Guarded<uint8_t>>(groups * n, edge);
-    g_idx_ = std::make_unique<Guarded<int32_t>>(k, edge);
-    for (uint8_t& code : *codes_) code = static_cast<uint8_t>(random.below(1 << shape.bits));
-    for (float& scale : *f32_) scale = rounded(random.uniform(-0.1f, 0.2f), shape.half_scales ? NM_F16 : NM_F32);
-    for (uint8_t& zero : *zeros_)
-      zero = static_cast<uint8_t>(shape.sym ? 1 << (shape.bits - 1) : random.below(1 << shape.bits));
-    for (int64_t i = 0; i < k; i++) (*g_idx_)[i] = static_cast<int32_t>(i / shape.group);
-    if (shape.act_order)
-      for (int64_t i = k - 1; i > 0; i--) std::swap((*g_idx_)[i], (*g_idx_)[random.below(i + 1)]);
-    for (int64_t r = 0; r < n; r++)
-      for (int64_t c = 0; c < k; c++) {
-        const int64_t g = (*g_idx_)[c];
-        value[at(r * k + c)] = double{(*f32_)[g * n + r]} * ((*codes_)[r * k + c] - (*zeros_)[g * n + r]);
-      }
-    w.codes = codes_->data();
-    w.scales = f32_->data();
-    w.zeros = shape.sym ? nullptr : zeros_->data();
-    w.g_idx = shape.act_order ? g_idx_->data() : nullptr;
-  }
-
-  std::unique_ptr<Guarded<float>> f32_;
-  std::unique_ptr<Guarded<uint16_t>> f16_;
-  std::unique_ptr<Guarded<uint8_t>> codes_, zeros_;
-  std::unique_ptr<Guarded<int32_t>> g_idx_;
-};
-
-using Bytes = Guarded<uint8_t>;
-
-std::unique_ptr<Bytes> pack(nm_engine* engine, const nm_weight& w, Edge edge = Edge::kEnd) {
-  int64_t bytes = 0;
-  NM_OK_CALL(nm_linear_pack_size(engine, &w, &bytes));
-  auto image = std::make_unique<Bytes>(bytes, edge);
-  NM_OK_CALL(nm_linear_pack(engine, &w, image->data(), bytes));
-  return image;
-}
-
-nm_linear_args linear_args(const Bytes& image, int64_t m, const float* x, int64_t k, float* y, int64_t n) {
-  nm_linear_args a = args<nm_linear_args>();
-  a.m = m;
-  a.image = image.data();
-  a.image_bytes = image.size();
-  a.x = x;
-  a.x_stride = k;
-  a.y = y;
-  a.y_stride = n;
-  return a;
-}
-
-void fill(const Guarded<float>& to, uint64_t seed) {
-  Random random(seed);
-  for (float& x : to) x = random.normal();
-}
 
 /**
  * How far an element of x moves when it is rounded to 16 bits by the largest of its block: half a step of largest / 32767,
@@ -149,7 +16,7 @@ double narrowed(double largest) { return (0.5 + 32767 * 0x1p-23) * largest / 327
 
 /** One product with strides, bias and residual between guard pages, against float64. */
 void check_product(const TestEngine& engine, const Shape& s, const Weight& weight, const Bytes& image, int64_t m,
-                   Edge edge) {
+                   Edge edge, int32_t activations = NM_ACTIVATIONS_AUTO) {
   const int64_t x_stride = m == 1 ? s.k : s.k + 3, y_stride = m == 1 ? s.n : s.n + 5, r_stride = m == 1 ? s.n : s.n + 1;
   Guarded<float> x((m - 1) * x_stride + s.k, edge), y((m - 1) * y_stride + s.n, edge), bias(s.n, edge),
       residual((m - 1) * r_stride + s.n, edge);
@@ -164,7 +31,7 @@ void check_product(const TestEngine& engine, const Shape& s, const Weight& weigh
   NM_OK_CALL(nm_linear(engine, &a));
 
   const double roundings = engine.tier() == NM_TIER_REFERENCE ? 1 : weight.roundings();
-  const bool int16 = engine.tier() != NM_TIER_REFERENCE && s.bits >= 2 && s.bits <= 4;
+  const bool int16 = engine.tier() != NM_TIER_REFERENCE && s.bits != 0 && activations == NM_ACTIVATIONS_AUTO;
   std::vector<float> got;
   std::vector<double> want, size, moved;
   for (int64_t i = 0; i < m; i++) {
@@ -238,10 +105,16 @@ NM_TEST(every_layout_agrees_with_float64_and_stays_inside_its_arrays) {
   for (const Shape& shape : kShapes) {
     const Edge edge = seed % 2 == 0 ? Edge::kEnd : Edge::kStart;
     const Weight weight(shape, ++seed, edge);
-    nmtest::on_every_tier([&](const TestEngine& engine) {
-      const auto image = pack(engine, weight.w, edge);
-      for (const int64_t m : {1, 2, 3, 4, 5, 6, 7, 8, 14, 37}) check_product(engine, shape, weight, *image, m, edge);
-    });
+    for (const int32_t activations : {NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_EXACT}) {
+      if (shape.bits == 0 && activations == NM_ACTIVATIONS_EXACT) continue;
+      on_every_linear_tier(
+          [&](const TestEngine& engine) {
+            const auto image = pack(engine, weight.w, edge);
+            for (const int64_t m : {1, 2, 3, 4, 5, 6, 7, 8, 14, 37})
+              check_product(engine, shape, weight, *image, m, edge, activations);
+          },
+          activations);
+    }
   }
 }
 
@@ -251,7 +124,7 @@ NM_TEST(chunks_of_many_threads_cover_large_weights) {
                           {8, 0, 1100, 700, 64, false, false, false}};
   for (const Shape& shape : shapes) {
     const Weight weight(shape, 77);
-    nmtest::on_every_tier([&](const TestEngine& engine) {
+    on_every_linear_tier([&](const TestEngine& engine) {
       const auto image = pack(engine, weight.w);
       for (const int64_t m : {1, 4, 9}) check_product(engine, shape, weight, *image, m, Edge::kEnd);
     });
@@ -261,7 +134,7 @@ NM_TEST(chunks_of_many_threads_cover_large_weights) {
 NM_TEST(every_tail_of_many_rows_and_more_rows_than_a_block) {
   const Shape shape = {4, 0, 40, 300, 128, false, false, true};
   const Weight weight(shape, 5);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     for (const int64_t m : {33, 34, 35, 36, 38, 39, 40, 240, 257, 523})
       check_product(engine, shape, weight, *image, m, Edge::kEnd);
@@ -278,7 +151,7 @@ NM_TEST(a_row_has_the_same_bits_alone_and_in_any_batch_threads_and_vector_tier) 
     Guarded<float> x(kRows * s.k);
     fill(x, 4);
     std::vector<float> first;  // of the first vector engine, all rows at once
-    nmtest::on_every_tier([&](const TestEngine& engine) {
+    on_every_linear_tier([&](const TestEngine& engine) {
       const auto image = pack(engine, weight.w);
       Guarded<float> all(kRows * s.n), some(kRows * s.n);
       nm_linear_args a = linear_args(*image, kRows, x.data(), s.k, all.data(), s.n);
@@ -299,66 +172,72 @@ NM_TEST(a_row_has_the_same_bits_alone_and_in_any_batch_threads_and_vector_tier) 
   }
 }
 
-NM_TEST(four_bit_codes_times_integers_of_16_bits_are_exact) {
+NM_TEST(codes_times_integers_of_16_bits_are_exact) {
   // The largest of each block is 32767, so that x is its own image; scales are 1. Then only the sum of blocks, below
   // 2^24 here in every prefix or else rounded once a block, is not integer arithmetic.
-  const Shape s = {4, 0, 50, 1000, 200, false, false, true};
-  Weight weight(s, 12);
-  std::vector<float> ones(at(5 * s.n), 1.0f);
-  weight.w.scales = ones.data();
-  nmtest::on_every_tier([&](const TestEngine& engine) {
-    if (engine.tier() == NM_TIER_REFERENCE) return;
-    const auto image = pack(engine, weight.w);
-    for (const int64_t m : {1, 2, 3, 7, 13}) {
-      Guarded<float> x(m * s.k), y(m * s.n);
-      Random random(3);
-      for (float& one : x) one = static_cast<float>(random.below(65535) - 32767);
-      for (int64_t i = 0; i < x.size(); i += s.group) x[i] = -32767;
-      const nm_linear_args a = linear_args(*image, m, x.data(), s.k, y.data(), s.n);
-      NM_OK_CALL(nm_linear(engine, &a));
-      std::vector<float> want;
-      for (int64_t r = 0; r < m; r++)
-        for (int64_t n = 0; n < s.n; n++) {
-          float total = 0;
-          for (int64_t begin = 0; begin < s.k; begin += s.group) {
-            int64_t sum = 0;
-            for (int64_t k = begin; k < begin + s.group; k++)
-              sum += static_cast<int64_t>(x[r * s.k + k]) *
-                     (weight.w.codes[n * s.k + k] - weight.w.zeros[begin / s.group * s.n + n]);
-            total += static_cast<float>(sum);
+  for (const int32_t bits : {4, 8}) {
+    const Shape s = {bits, 0, 50, 1000, 200, false, false, true};
+    Weight weight(s, 12);
+    std::vector<float> ones(at(5 * s.n), 1.0f);
+    weight.w.scales = ones.data();
+    on_every_linear_tier([&](const TestEngine& engine) {
+      if (engine.tier() == NM_TIER_REFERENCE) return;
+      const auto image = pack(engine, weight.w);
+      for (const int64_t m : {1, 2, 3, 7, 13}) {
+        Guarded<float> x(m * s.k), y(m * s.n);
+        Random random(3);
+        for (float& one : x) one = static_cast<float>(random.below(65535) - 32767);
+        for (int64_t i = 0; i < x.size(); i += s.group) x[i] = -32767;
+        const nm_linear_args a = linear_args(*image, m, x.data(), s.k, y.data(), s.n);
+        NM_OK_CALL(nm_linear(engine, &a));
+        std::vector<float> want;
+        for (int64_t r = 0; r < m; r++)
+          for (int64_t n = 0; n < s.n; n++) {
+            float total = 0;
+            for (int64_t begin = 0; begin < s.k; begin += s.group) {
+              int64_t sum = 0;
+              for (int64_t k = begin; k < begin + s.group; k++)
+                sum += static_cast<int64_t>(x[r * s.k + k]) *
+                       (weight.w.codes[n * s.k + k] - weight.w.zeros[begin / s.group * s.n + n]);
+              total += static_cast<float>(sum);
+            }
+            want.push_back(total);
           }
-          want.push_back(total);
-        }
-      nmtest::check_same_bits(engine.tier_name(), y.data(), want.data(), m * s.n);
-    }
-  });
+        nmtest::check_same_bits(engine.tier_name(), y.data(), want.data(), m * s.n);
+      }
+    });
+  }
 }
 
 NM_TEST(sums_of_the_largest_codes_and_activations_do_not_overflow) {
-  const Shape s = {4, 0, 20, 512, 512, false, false, true};
-  Weight weight(s, 1);
-  std::vector<uint8_t> codes(at(s.n * s.k), 15), zeros(at(s.n), 0);
-  std::vector<float> scales(at(s.n), 1.0f);
-  weight.w.codes = codes.data();
-  weight.w.zeros = zeros.data();
-  weight.w.scales = scales.data();
-  nmtest::on_every_tier([&](const TestEngine& engine) {
-    const auto image = pack(engine, weight.w);
-    for (const float sign : {-1.0f, 1.0f})
-      for (const int64_t m : {1, 3, 9}) {
-        Guarded<float> x(m * s.k), y(m * s.n);
-        std::fill(x.begin(), x.end(), sign);
-        const nm_linear_args a = linear_args(*image, m, x.data(), s.k, y.data(), s.n);
-        NM_OK_CALL(nm_linear(engine, &a));
-        for (const float one : y) NM_CHECK(std::fabs(one - sign * 7680) <= 7680 * 0x1p-22f);
-      }
-  });
+  for (const int32_t bits : {4, 8}) {
+    const Shape s = {bits, 0, 20, 512, 512, false, false, true};
+    const int32_t largest = (1 << bits) - 1;
+    Weight weight(s, 1);
+    std::vector<uint8_t> codes(at(s.n * s.k), static_cast<uint8_t>(largest)), zeros(at(s.n), 0);
+    std::vector<float> scales(at(s.n), 1.0f);
+    weight.w.codes = codes.data();
+    weight.w.zeros = zeros.data();
+    weight.w.scales = scales.data();
+    on_every_linear_tier([&](const TestEngine& engine) {
+      const auto image = pack(engine, weight.w);
+      for (const float sign : {-1.0f, 1.0f})
+        for (const int64_t m : {1, 3, 9}) {
+          Guarded<float> x(m * s.k), y(m * s.n);
+          std::fill(x.begin(), x.end(), sign);
+          const nm_linear_args a = linear_args(*image, m, x.data(), s.k, y.data(), s.n);
+          NM_OK_CALL(nm_linear(engine, &a));
+          const float want = static_cast<float>(512 * largest);
+          for (const float one : y) NM_CHECK(std::fabs(one - sign * want) <= want * 0x1p-22f);
+        }
+    });
+  }
 }
 
 NM_TEST(activations_of_every_size_keep_their_precision) {
   const Shape s = {4, 0, 20, 256, 64, false, false, true};
   const Weight weight(s, 8);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     Guarded<float> x(s.k), y(s.n), scaled(s.n);
     fill(x, 9);
@@ -384,7 +263,7 @@ NM_TEST(activations_of_every_size_keep_their_precision) {
 NM_TEST(the_residual_may_be_y) {
   const Shape s = {4, 0, 45, 256, 64, false, false, true};
   const Weight weight(s, 3);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     for (const int64_t m : {1, 4, 21}) {
       Guarded<float> x(m * s.k), residual(m * s.n), y(m * s.n), in_place(m * s.n);
@@ -406,7 +285,7 @@ NM_TEST(one_image_serves_every_tier) {
   const Shape s = {4, 0, 45, 250, 64, false, true, false};
   const Weight weight(s, 3);
   std::vector<uint8_t> first;
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     if (first.empty()) first.assign(image->begin(), image->end());
     NM_CHECK(std::memcmp(first.data(), image->data(), first.size()) == 0);
@@ -416,7 +295,7 @@ NM_TEST(one_image_serves_every_tier) {
 NM_TEST(no_rows_is_no_work) {
   const Shape s = {8, 0, 16, 32, 32, true, false, false};
   const Weight weight(s, 1);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     nm_linear_args a = linear_args(*image, 0, nullptr, s.k, nullptr, s.n);
     NM_OK_CALL(nm_linear(engine, &a));
@@ -424,15 +303,15 @@ NM_TEST(no_rows_is_no_work) {
 }
 
 NM_TEST(query_tells_what_was_packed) {
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const Weight weight({3, 0, 20, 100, 64, false, true, false}, 1);
     const auto image = pack(engine, weight.w);
     nm_linear_info info = args<nm_linear_info>();
     NM_OK_CALL(nm_linear_query(engine, image->data(), image->size(), &info));
     NM_CHECK(info.bits == 4 && info.n == 20 && info.k == 100 && info.groups == 2 && info.act_order == 1);
     NM_CHECK(info.bytes <= image->size());
-    NM_CHECK(std::strncmp(info.kernel, "linear_i4_", 10) == 0);
-    NM_CHECK(std::strstr(info.kernel, engine.tier() == NM_TIER_REFERENCE ? "ref" : engine.tier_name()) != nullptr);
+    const std::string near = std::string("linear_i4_i16_") + engine.tier_name();
+    NM_CHECK(info.kernel == (engine.tier() == NM_TIER_REFERENCE ? "linear_i4_ref" : near));
     const Weight half({0, NM_BF16, 20, 100, 0, false, false, false}, 1);
     const auto float_image = pack(engine, half.w);
     NM_OK_CALL(nm_linear_query(engine, float_image->data(), float_image->size(), &info));
@@ -455,7 +334,7 @@ NM_TEST(a_sorted_g_idx_is_no_act_order) {
 NM_TEST(cancel_ends_the_call) {
   const Shape s = {4, 0, 64, 64, 64, true, false, false};
   const Weight weight(s, 1);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     Guarded<float> x(9 * s.k), y(9 * s.n);
     const int32_t cancel = 1;
@@ -481,6 +360,7 @@ NM_TEST(bad_weights_are_refused_by_name) {
   refused("overflow", [](nm_weight& w) { w.n = int64_t{1} << 40; });
   refused("bits: got 9", [](nm_weight& w) { w.bits = 9; });
   refused("bits: got 1", [](nm_weight& w) { w.bits = 1; });
+  refused("activations: got 2", [](nm_weight& w) { w.activations = NM_ACTIVATIONS_NEAR_EXACT; });
   refused("type: got 3", [](nm_weight& w) { w.bits = 0, w.type = NM_F64; });
   refused("group_size: got 0", [](nm_weight& w) { w.group_size = 0; });
   refused("group_size: got 129", [](nm_weight& w) { w.group_size = 129; });
@@ -526,7 +406,7 @@ NM_TEST(packing_refuses_bad_arrays_and_codes_out_of_range) {
 NM_TEST(bad_arguments_are_refused_by_name) {
   const Shape s = {4, 0, 20, 128, 32, false, true, false};
   const Weight weight(s, 1);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     Guarded<float> x(2 * s.k), y(2 * s.n), residual(2 * s.n);
     const nm_linear_args good = linear_args(*image, 2, x.data(), s.k, y.data(), s.n);
@@ -593,7 +473,7 @@ NM_TEST(no_flipped_bit_of_an_image_leads_outside_its_arrays) {
   // Weights, scales and zeros may hold anything; header, blocks and column map decide where kernels read.
   const Shape s = {4, 0, 20, 130, 32, false, true, false};
   const Weight weight(s, 1);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     const int64_t tables = reinterpret_cast<const nm::ImageHeader*>(image->data())->scales_at;
     Guarded<float> x(5 * s.k), y(5 * s.n);
@@ -617,7 +497,7 @@ NM_TEST(no_flipped_bit_of_an_image_leads_outside_its_arrays) {
 NM_TEST(infinities_and_nan_of_x_stay_in_their_rows) {
   const Shape s = {4, 0, 20, 130, 32, false, true, false};
   const Weight weight(s, 1);
-  nmtest::on_every_tier([&](const TestEngine& engine) {
+  on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
     Guarded<float> x(9 * s.k), y(9 * s.n);
     fill(x, 6);

@@ -26,6 +26,11 @@ using __mmask16 = simde__mmask16;
 #else
 #define __AVX2__ 1
 #endif
+#if defined(NM_EMULATE_VNNI) && defined(NM_EMULATE_AVX512)
+#define __AVX512VNNI__ 1
+#elif defined(NM_EMULATE_VNNI)
+#define __AVXVNNI__ 1
+#endif
 
 namespace nm_emulate {
 
@@ -118,6 +123,20 @@ inline __m512i dot_pairs(__m512i a, __m512i b) {
       [&](int i) { return int64_t{x.at[2 * i]} * y.at[2 * i] + int64_t{x.at[2 * i + 1]} * y.at[2 * i + 1]; });
 }
 
+/** sum + the products of kCount neighbours in each lane, modulo 2^32: VNNI. */
+template <class A, class B, int kCount, class Vector>
+inline Vector dot_lanes(Vector sum, Vector a, Vector b) {
+  constexpr int kBytes = static_cast<int>(sizeof(Vector));
+  const auto s = Lanes<int32_t, kBytes / 4>::of(sum);
+  const auto x = Lanes<A, kBytes / int{sizeof(A)}>::of(a);
+  const auto y = Lanes<B, kBytes / int{sizeof(B)}>::of(b);
+  return each<Vector, int32_t>([&](int i) {
+    int64_t total = s.at[i];
+    for (int j = i * kCount; j < (i + 1) * kCount; j++) total += int64_t{x.at[j]} * y.at[j];
+    return total;
+  });
+}
+
 inline __m128i narrow_saturated_u8(__m512i v) {
   const auto x = Lanes<uint32_t, 16>::of(v);
   return each<__m128i, uint8_t>([&](int i) { return x.at[i] > 255 ? 255u : x.at[i]; });
@@ -206,6 +225,12 @@ inline float largest(__m512 v) {
 #define _mm512_fmaddsub_ps(a, b, c) nm_emulate::fmadd<__m512>(a, b, c, true)
 #undef _mm512_madd_epi16  // takes four arguments in SIMDE
 #define _mm512_madd_epi16(a, b) nm_emulate::dot_pairs(a, b)
+#undef _mm512_dpwssd_epi32
+#undef _mm512_dpbusd_epi32
+#define _mm512_dpwssd_epi32(s, a, b) (nm_emulate::dot_lanes<int16_t, int16_t, 2>(s, a, b))
+#define _mm512_dpbusd_epi32(s, a, b) (nm_emulate::dot_lanes<uint8_t, int8_t, 4>(s, a, b))
+#define _mm256_dpwssd_avx_epi32(s, a, b) (nm_emulate::dot_lanes<int16_t, int16_t, 2>(s, a, b))
+#define _mm256_dpbusd_avx_epi32(s, a, b) (nm_emulate::dot_lanes<uint8_t, int8_t, 4>(s, a, b))
 #define _mm512_srai_epi32(v, bits) nm_emulate::shifted_right(v, bits)
 #define _mm512_maskz_loadu_ps(m, p) nm_emulate::masked_load<__m512, float>(m, p)
 #define _mm256_maskz_loadu_epi16(m, p) nm_emulate::masked_load<__m256i, uint16_t>(m, p)

@@ -17,7 +17,8 @@ import org.nanomodel.Version;
  * bench/native/roofs.cc, built beside the library.
  */
 final class Roofs implements AutoCloseable {
-  private static final List<String> TIERS = List.of("reference", "avx2", "avx512");
+  private static final List<String> TIERS =
+      List.of("reference", "avx2", "avx2_vnni", "avx512", "avx512_vnni");
   private static final double SAMPLED_SECONDS = 0.05;
   private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;

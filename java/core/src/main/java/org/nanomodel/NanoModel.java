@@ -1,5 +1,7 @@
 package org.nanomodel;
 
+import static java.util.stream.Collectors.joining;
+
 import java.io.IOException;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -31,6 +33,7 @@ import org.nanomodel.model.Embedder;
 import org.nanomodel.model.Scorer;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.EngineOptions;
+import org.nanomodel.ops.Linear;
 import org.nanomodel.quantize.Calibration;
 import org.nanomodel.quantize.QuantizeJob;
 import org.nanomodel.quantize.QuantizeListener;
@@ -155,6 +158,8 @@ public final class NanoModel implements AutoCloseable {
       event.bytes = graph.bytes();
       event.device = engine.device().toString();
       event.tier = engine.tier();
+      event.kernels =
+          graph.linears().stream().map(Linear::kernel).distinct().collect(joining(", "));
       event.threads = engine.threads();
       event.commit();
     }

@@ -34,6 +34,7 @@ final class Doctor extends Verb {
       String reason = reason(opened.tier(), cpu);
       json.put("tier", opened.tier()).put("tier_reason", reason);
       cpu.tiers().forEach(json.putArray("tiers")::add);
+      json.put("activations", opened.activations().toString());
       json.put("threads", opened.threads()).put("device", opened.device().toString());
       cuda(json.putObject("cuda"));
       libraries(json.putArray("libraries"));
@@ -60,6 +61,12 @@ final class Doctor extends Verb {
         + " ("
         + System.getProperty("java.vendor")
         + ")";
+  }
+
+  private static String inputs(String activations) {
+    return activations.equals("auto")
+        ? "auto: integer weights meet int8 where the checkpoint says so, else 16 bits (near-exact)"
+        : activations + ": asked for, for all integer weights";
   }
 
   private static String reason(String tier, Engine.CpuInfo cpu) {
@@ -117,6 +124,7 @@ final class Doctor extends Verb {
     console()
         .print("tier       %s: %s", json.get("tier").asText(), json.get("tier_reason").asText());
     console().print("tiers      %s", String.join(", ", tiers));
+    console().print("inputs     %s", inputs(json.get("activations").asText()));
     console().print("threads    %d", json.get("threads").asInt());
     ObjectNode cuda = (ObjectNode) json.get("cuda");
     console()

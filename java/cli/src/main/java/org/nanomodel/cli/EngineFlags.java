@@ -1,5 +1,6 @@
 package org.nanomodel.cli;
 
+import org.nanomodel.Activations;
 import org.nanomodel.Backend;
 import org.nanomodel.Device;
 import org.nanomodel.ops.EngineOptions;
@@ -22,7 +23,9 @@ final class EngineFlags {
   @Option(
       names = "--tier",
       paramLabel = "NAME",
-      description = "Kernels: reference, avx2, avx512. Default: the best that runs here.")
+      description =
+          "Kernels: reference, avx2, avx2_vnni, avx512, avx512_vnni. Default: the best that runs"
+              + " here.")
   private String tier;
 
   @Option(names = "--backend", paramLabel = "NAME", description = "auto, cpu, reference or cuda.")
@@ -31,14 +34,12 @@ final class EngineFlags {
   @Option(
       names = "--activations",
       paramLabel = "MODE",
-      description = "exact. Others (near-exact, int8) come with kernels that use them.")
+      description =
+          "How inputs meet integer weights: exact (float32), near-exact (16 bits), int8, int4."
+              + " Default: auto, as the checkpoint says (int8 in W8A8 and W4A8), else near-exact.")
   private String activations;
 
   EngineOptions options() {
-    if (activations != null && !activations.equals("exact")) {
-      throw new UsageException(
-          "--activations " + activations + ": this version computes exact activations only");
-    }
     EngineOptions options = EngineOptions.defaults();
     if (backend != null) {
       options = options.withBackend(Backend.parse(backend));
@@ -48,6 +49,9 @@ final class EngineFlags {
     }
     if (threads != null) {
       options = options.withThreads(threads);
+    }
+    if (activations != null) {
+      options = options.withActivations(Activations.parse(activations));
     }
     return tier == null ? options : options.withTier(tier);
   }

@@ -71,7 +71,7 @@ class FailuresTest {
     Nanomodel.run("compare", "-m", "x", "-o", "y", "--data", "z", "--bits", "5").failed(2, "5");
     Nanomodel.run("doctor", "--tier", "mmx").failed(2, "mmx");
     Nanomodel.run("doctor", "--device", "tpu").failed(2, "tpu");
-    Nanomodel.run("doctor", "--activations", "int8").failed(2, "exact");
+    Nanomodel.run("doctor", "--activations", "int3").failed(2, "int3", "near-exact");
     Nanomodel.run("demo", "--web").failed(2, "--web");
     String output = directory.resolve("q").toString();
     Nanomodel.run("quantize", "-m", Nanomodel.model(), "-o", output, "--method", "gptq")

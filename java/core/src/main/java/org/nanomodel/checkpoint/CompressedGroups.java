@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
+import org.nanomodel.Activations;
 import org.nanomodel.BadModelException;
 
 /**
@@ -17,7 +18,7 @@ import org.nanomodel.BadModelException;
  * @param unsupported what about them this version does not decode
  */
 record CompressedGroups(List<Group> groups, Optional<String> unsupported) {
-  record Group(ModuleScheme scheme, List<String> targets) {
+  record Group(ModuleScheme scheme, Activations activations, List<String> targets) {
     boolean names(String module) {
       for (String target : targets) {
         boolean regex = target.startsWith("re:");
@@ -46,7 +47,11 @@ record CompressedGroups(List<Group> groups, Optional<String> unsupported) {
       }
       unsupported = unsupported.or(() -> refusal(entry.getValue(), weights, format));
       if (unsupported.isEmpty()) {
-        groups.add(new Group(scheme(new Fields(where, weights)), targets(entry.getValue(), where)));
+        groups.add(
+            new Group(
+                scheme(new Fields(where, weights)),
+                activations(entry.getValue().path("input_activations")),
+                targets(entry.getValue(), where)));
       }
     }
     if (groups.isEmpty() && unsupported.isEmpty()) {
@@ -83,6 +88,22 @@ record CompressedGroups(List<Group> groups, Optional<String> unsupported) {
         weights.text("actorder").orElse("").equals("group"));
   }
 
+  /**
+   * Symmetric integers of 8 or 4 bits, a scale a token taken as it comes. Other kinds (static
+   * scales, zero points) need not be rounded to be served: they are as precise as can be.
+   */
+  private static Activations activations(JsonNode input) {
+    boolean served =
+        input.path("type").asText("int").equals("int")
+            && input.path("dynamic").asBoolean(false)
+            && input.path("symmetric").asBoolean(true)
+            && input.path("strategy").asText("token").equals("token");
+    int bits = input.path("num_bits").asInt(0);
+    return !served || bits != 8 && bits != 4
+        ? Activations.AUTO
+        : bits == 8 ? Activations.INT8 : Activations.INT4;
+  }
+
   private static List<String> targets(JsonNode group, String where) {
     var targets = new ArrayList<String>();
     for (JsonNode target : group.path("targets")) {
@@ -106,10 +127,17 @@ record CompressedGroups(List<Group> groups, Optional<String> unsupported) {
 
   /** What holds for a module; empty when no group means it. */
   Optional<ModuleScheme> scheme(String module) {
+    return group(module).map(Group::scheme);
+  }
+
+  Activations activations(String module) {
+    return group(module).map(Group::activations).orElse(Activations.AUTO);
+  }
+
+  private Optional<Group> group(String module) {
     return groups.stream()
         .filter(g -> g.names(module))
         .findFirst()
-        .or(() -> groups.stream().filter(Group::namesClass).findFirst())
-        .map(Group::scheme);
+        .or(() -> groups.stream().filter(Group::namesClass).findFirst());
   }
 }

@@ -15,7 +15,7 @@ import org.nanomodel.tensor.Tensor;
 
 /**
  * compressed-tensors' int-quantized: weight I8 [N, K], weight_scale [N, 1]. What W8A8 checkpoints
- * are; activations are quantized by who runs it, here they stay exact.
+ * are; {@link QuantizationConfig#activations} tells whether their inputs are int8 as well.
  */
 final class IntQuantizedCodec extends CompressedCodec {
   private static final int BITS = 8;

@@ -20,6 +20,7 @@ import org.nanomodel.model.Weights;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Ops;
+import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.ops.WeightData;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.tensor.DataType;
@@ -244,7 +245,10 @@ public final class ModelDirectory implements Weights, AutoCloseable {
   @Override
   public WeightData linear(Arena arena, String module) {
     if (isQuantized(module)) {
-      return stored(arena, module).weight(arena, ops());
+      WeightData weight = stored(arena, module).weight(arena, ops());
+      return weight instanceof QuantizedWeight q
+          ? q.withActivations(requireQuantization(module).activations(module))
+          : weight;
     }
     requireReadable();
     Tensor weight = stored.in(arena).tensor(module + ".weight", FLOATS, -1, -1);

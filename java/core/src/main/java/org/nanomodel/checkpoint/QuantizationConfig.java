@@ -9,6 +9,7 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import org.nanomodel.Activations;
 import org.nanomodel.BadModelException;
 import org.nanomodel.Format;
 import org.nanomodel.UnsupportedModelException;
@@ -257,6 +258,15 @@ public final class QuantizationConfig {
           : own.asBoolean() ? Optional.of(defaults) : Optional.empty();
     }
     return dynamic.apply(module, defaults);
+  }
+
+  /** What the file says of the input of a quantized module: AUTO when nothing. */
+  public Activations activations(String module) {
+    requireReadable();
+    if (groups != null) {
+      return groups.activations(module);
+    }
+    return layout.get() == Format.QQQ ? Activations.INT8 : Activations.AUTO;
   }
 
   /**

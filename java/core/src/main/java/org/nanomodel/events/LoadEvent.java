@@ -31,6 +31,10 @@ public final class LoadEvent extends Event {
   @Label("Kernel Tier")
   public String tier;
 
+  @Label("Linear Kernels")
+  @Description("Weight, rounded input if any, and tier of each kind of linear in the model")
+  public String kernels;
+
   @Label("Threads")
   public int threads;
 }

@@ -9,6 +9,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.locks.ReentrantLock;
+import org.nanomodel.Activations;
 import org.nanomodel.Device;
 import org.nanomodel.ffi.Native;
 import org.nanomodel.ffi.generated.nm_cpu_info;
@@ -25,12 +26,14 @@ public final class Engine implements AutoCloseable {
   private final Device device;
   private final int threads;
   private final String tier;
+  private final Activations activations;
   private final NativeOps ops;
   private MemorySegment handle;
 
-  private Engine(MemorySegment handle, Device device, int threads, String tier) {
+  private Engine(MemorySegment handle, EngineOptions options, int threads, String tier) {
     this.handle = handle;
-    this.device = device;
+    this.device = options.device();
+    this.activations = options.activations();
     this.threads = threads;
     this.tier = tier;
     this.ops = new NativeOps(this, null);
@@ -50,6 +53,7 @@ public final class Engine implements AutoCloseable {
       nm_engine_options.device_index(o, options.device().index());
       nm_engine_options.threads(o, options.threads());
       nm_engine_options.tier(o, tierCode(options.tier()));
+      nm_engine_options.activations(o, options.activations().ordinal());
       MemorySegment out = arena.allocate(ValueLayout.ADDRESS);
       Native.check(nm_engine_create(o, out));
       MemorySegment handle = out.get(ValueLayout.ADDRESS, 0);
@@ -58,10 +62,7 @@ public final class Engine implements AutoCloseable {
       nm_engine_info.struct_size(info, (int) info.byteSize());
       Native.check(nm_engine_query(handle, info));
       return new Engine(
-          handle,
-          options.device(),
-          nm_engine_info.threads(info),
-          tierName(nm_engine_info.tier(info)));
+          handle, options, nm_engine_info.threads(info), tierName(nm_engine_info.tier(info)));
     }
   }
 
@@ -74,9 +75,17 @@ public final class Engine implements AutoCloseable {
     return threads;
   }
 
-  /** The kernels in use: {@code reference}, {@code avx2} or {@code avx512}. */
+  /**
+   * The kernels in use: {@code reference}, {@code avx2}, {@code avx2_vnni}, {@code avx512} or
+   * {@code avx512_vnni}.
+   */
   public String tier() {
     return tier;
+  }
+
+  /** How x meets integer weights. */
+  public Activations activations() {
+    return activations;
   }
 
   /** The ops of this engine, not to be cancelled. */

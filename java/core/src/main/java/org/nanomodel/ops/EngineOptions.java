@@ -1,5 +1,6 @@
 package org.nanomodel.ops;
 
+import org.nanomodel.Activations;
 import org.nanomodel.Backend;
 import org.nanomodel.Device;
 
@@ -8,9 +9,11 @@ import org.nanomodel.Device;
  *
  * @param device where it runs
  * @param threads workers on a CPU, the caller included; 0 = all cores this process may use
- * @param tier the kernels to use ({@code reference}, {@code avx2}, {@code avx512}), or {@code auto}
+ * @param tier the kernels to use ({@code reference}, {@code avx2}, {@code avx512} ...), or {@code
+ *     auto}
+ * @param activations how x meets integer weights
  */
-public record EngineOptions(Device device, int threads, String tier) {
+public record EngineOptions(Device device, int threads, String tier, Activations activations) {
   public static final String AUTO = "auto";
   private static final int MAX_THREADS = 1024;
 
@@ -21,28 +24,39 @@ public record EngineOptions(Device device, int threads, String tier) {
     }
   }
 
+  /** With the activations that the checkpoint asks for. */
+  public EngineOptions(Device device, int threads, String tier) {
+    this(device, threads, tier, Activations.AUTO);
+  }
+
   /**
-   * The system properties {@code nanomodel.device}, {@code nanomodel.threads} and {@code
-   * nanomodel.tier}, else {@code NANOMODEL_DEVICE}, {@code NANOMODEL_THREADS} and {@code
-   * NANOMODEL_TIER} of the environment, else the CPU, all cores, and the best tier.
+   * The system properties {@code nanomodel.device}, {@code nanomodel.threads}, {@code
+   * nanomodel.tier} and {@code nanomodel.activations}, else {@code NANOMODEL_DEVICE}, {@code
+   * NANOMODEL_THREADS}, {@code NANOMODEL_TIER} and {@code NANOMODEL_ACTIVATIONS} of the
+   * environment, else the CPU, all cores, the best tier, and what the checkpoint asks for.
    */
   public static EngineOptions defaults() {
     return new EngineOptions(
         Device.parse(setting("device", "cpu")),
         parseThreads(setting("threads", "0")),
-        setting("tier", AUTO));
+        setting("tier", AUTO),
+        Activations.parse(setting("activations", "auto")));
   }
 
   public EngineOptions withDevice(Device value) {
-    return new EngineOptions(value, threads, tier);
+    return new EngineOptions(value, threads, tier, activations);
   }
 
   public EngineOptions withThreads(int value) {
-    return new EngineOptions(device, value, tier);
+    return new EngineOptions(device, value, tier, activations);
   }
 
   public EngineOptions withTier(String value) {
-    return new EngineOptions(device, threads, value);
+    return new EngineOptions(device, threads, value, activations);
+  }
+
+  public EngineOptions withActivations(Activations value) {
+    return new EngineOptions(device, threads, tier, value);
   }
 
   public EngineOptions withBackend(Backend backend) {

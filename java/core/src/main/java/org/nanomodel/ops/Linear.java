@@ -116,6 +116,7 @@ public final class Linear implements AutoCloseable {
       }
       case QuantizedWeight q -> {
         nm_weight.bits(w, q.bits());
+        nm_weight.activations(w, q.activations().ordinal());
         nm_weight.group_size(w, q.groupSize());
         nm_weight.codes(w, Checks.read("codes", q.codes(), 1));
         nm_weight.scales(w, Checks.read("scales", q.scales(), 4));
@@ -169,7 +170,7 @@ public final class Linear implements AutoCloseable {
     return image.byteSize() + (bias == null ? 0 : bias.segment().byteSize());
   }
 
-  /** The kernel that serves it, e.g. {@code linear_i4_avx512}. */
+  /** The kernel that serves it, e.g. {@code linear_i4_i16_avx512}. */
   public String kernel() {
     return kernel;
   }

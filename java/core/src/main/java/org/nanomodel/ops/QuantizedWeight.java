@@ -5,6 +5,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
 import java.util.Optional;
+import org.nanomodel.Activations;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
@@ -17,6 +18,7 @@ import org.nanomodel.tensor.Tensor;
  * @param scales f32 [G, N]
  * @param zeros u8 [G, N]
  * @param gIdx i32 [K], the group of each column; null for k / groupSize
+ * @param activations what its format says of the input: AUTO (nothing), INT8 or INT4
  */
 public record QuantizedWeight(
     int bits,
@@ -26,7 +28,8 @@ public record QuantizedWeight(
     MemorySegment codes,
     MemorySegment scales,
     MemorySegment zeros,
-    MemorySegment gIdx)
+    MemorySegment gIdx,
+    Activations activations)
     implements WeightData {
 
   public QuantizedWeight {
@@ -43,6 +46,24 @@ public record QuantizedWeight(
     if (gIdx != null) {
       Checks.atLeast("g_idx", gIdx, Tensor.byteSize(DataType.I32, k));
     }
+  }
+
+  /** One whose format says nothing of the input. */
+  public QuantizedWeight(
+      int bits,
+      long n,
+      long k,
+      long groupSize,
+      MemorySegment codes,
+      MemorySegment scales,
+      MemorySegment zeros,
+      MemorySegment gIdx) {
+    this(bits, n, k, groupSize, codes, scales, zeros, gIdx, Activations.AUTO);
+  }
+
+  /** The same arrays. */
+  public QuantizedWeight withActivations(Activations value) {
+    return new QuantizedWeight(bits, n, k, groupSize, codes, scales, zeros, gIdx, value);
   }
 
   public long groups() {
@@ -87,8 +108,8 @@ public record QuantizedWeight(
   }
 
   /**
-   * The weights below each other (along N), copied; empty unless bits, K, group size and column
-   * groups agree.
+   * The weights below each other (along N), copied; empty unless bits, K, group size, column groups
+   * and activations agree.
    */
   public static Optional<QuantizedWeight> concat(Arena arena, List<QuantizedWeight> weights) {
     QuantizedWeight first = weights.getFirst();
@@ -97,7 +118,8 @@ public record QuantizedWeight(
     }
     long n = weights.stream().mapToLong(QuantizedWeight::n).reduce(0, Math::addExact);
     QuantizedWeight all =
-        allocate(arena, first.bits, n, first.k, first.groupSize, copyOf(arena, first.gIdx));
+        allocate(arena, first.bits, n, first.k, first.groupSize, copyOf(arena, first.gIdx))
+            .withActivations(first.activations);
     long at = 0;
     for (QuantizedWeight w : weights) {
       MemorySegment.copy(w.codes, 0, all.codes, at * w.k, w.n * w.k);
@@ -111,7 +133,11 @@ public record QuantizedWeight(
   }
 
   private boolean fits(QuantizedWeight o) {
-    return bits == o.bits && k == o.k && groupSize == o.groupSize && sameColumns(o);
+    return bits == o.bits
+        && k == o.k
+        && groupSize == o.groupSize
+        && activations == o.activations
+        && sameColumns(o);
   }
 
   private boolean sameColumns(QuantizedWeight o) {

@@ -7,6 +7,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import org.nanomodel.Activations;
 import org.nanomodel.CancelledException;
 import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
@@ -138,6 +139,13 @@ public final class QuantizeJob {
     return QuantizeEstimate.of(plan(), config, source.config(), calibration, offload, engine);
   }
 
+  /** What sums are rounded by. */
+  private String arithmetic() {
+    return engine.activations() == Activations.AUTO
+        ? engine.tier()
+        : engine.tier() + ", activations " + engine.activations();
+  }
+
   /**
    * Does it, or finds that it is done already. Cancelled or killed, it can be run again and goes
    * on.
@@ -150,7 +158,7 @@ public final class QuantizeJob {
       calibration = Optional.empty();
     }
     var fingerprint =
-        Fingerprint.of(source, config, calibration, activations, engine.tier(), maxShardBytes);
+        Fingerprint.of(source, config, calibration, activations, arithmetic(), maxShardBytes);
     var finished = FinishedJob.find(output, source, fingerprint);
     if (finished.isPresent() && !restart) {
       JobDirectory.discardLeftover(output.beside(JOB_SUFFIX));

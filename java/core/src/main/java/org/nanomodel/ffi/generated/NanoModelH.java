@@ -270,23 +270,86 @@ public class NanoModelH extends NanoModelH$shared {
     public static int NM_TIER_AVX2() {
         return NM_TIER_AVX2;
     }
-    private static final int NM_TIER_AVX512 = (int)2L;
+    private static final int NM_TIER_AVX2_VNNI = (int)2L;
     /**
      * {@snippet lang=c :
-     * enum nm_tier.NM_TIER_AVX512 = 2
+     * enum nm_tier.NM_TIER_AVX2_VNNI = 2
+     * }
+     */
+    public static int NM_TIER_AVX2_VNNI() {
+        return NM_TIER_AVX2_VNNI;
+    }
+    private static final int NM_TIER_AVX512 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_tier.NM_TIER_AVX512 = 3
      * }
      */
     public static int NM_TIER_AVX512() {
         return NM_TIER_AVX512;
     }
-    private static final int NM_TIER_COUNT = (int)3L;
+    private static final int NM_TIER_AVX512_VNNI = (int)4L;
     /**
      * {@snippet lang=c :
-     * enum nm_tier.NM_TIER_COUNT = 3
+     * enum nm_tier.NM_TIER_AVX512_VNNI = 4
+     * }
+     */
+    public static int NM_TIER_AVX512_VNNI() {
+        return NM_TIER_AVX512_VNNI;
+    }
+    private static final int NM_TIER_COUNT = (int)5L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_tier.NM_TIER_COUNT = 5
      * }
      */
     public static int NM_TIER_COUNT() {
         return NM_TIER_COUNT;
+    }
+    private static final int NM_ACTIVATIONS_AUTO = (int)0L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_activations.NM_ACTIVATIONS_AUTO = 0
+     * }
+     */
+    public static int NM_ACTIVATIONS_AUTO() {
+        return NM_ACTIVATIONS_AUTO;
+    }
+    private static final int NM_ACTIVATIONS_EXACT = (int)1L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_activations.NM_ACTIVATIONS_EXACT = 1
+     * }
+     */
+    public static int NM_ACTIVATIONS_EXACT() {
+        return NM_ACTIVATIONS_EXACT;
+    }
+    private static final int NM_ACTIVATIONS_NEAR_EXACT = (int)2L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_activations.NM_ACTIVATIONS_NEAR_EXACT = 2
+     * }
+     */
+    public static int NM_ACTIVATIONS_NEAR_EXACT() {
+        return NM_ACTIVATIONS_NEAR_EXACT;
+    }
+    private static final int NM_ACTIVATIONS_INT8 = (int)3L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_activations.NM_ACTIVATIONS_INT8 = 3
+     * }
+     */
+    public static int NM_ACTIVATIONS_INT8() {
+        return NM_ACTIVATIONS_INT8;
+    }
+    private static final int NM_ACTIVATIONS_INT4 = (int)4L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_activations.NM_ACTIVATIONS_INT4 = 4
+     * }
+     */
+    public static int NM_ACTIVATIONS_INT4() {
+        return NM_ACTIVATIONS_INT4;
     }
     private static final int NM_DEVICE_CPU = (int)0L;
     /**

@@ -21,6 +21,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     int32_t threads;
  *     int32_t tier;
  *     int32_t spin_us;
+ *     int32_t activations;
  * }
  * }
  */
@@ -36,7 +37,8 @@ public class nm_engine_options {
         NanoModelH.C_INT.withName("device_index"),
         NanoModelH.C_INT.withName("threads"),
         NanoModelH.C_INT.withName("tier"),
-        NanoModelH.C_INT.withName("spin_us")
+        NanoModelH.C_INT.withName("spin_us"),
+        NanoModelH.C_INT.withName("activations")
     ).withName("nm_engine_options");
 
     /**
@@ -308,6 +310,50 @@ public class nm_engine_options {
      */
     public static void spin_us(MemorySegment struct, int fieldValue) {
         struct.set(spin_us$LAYOUT, spin_us$OFFSET, fieldValue);
+    }
+
+    private static final OfInt activations$LAYOUT = (OfInt)$LAYOUT.select(groupElement("activations"));
+
+    /**
+     * Layout for field:
+     * {@snippet lang=c :
+     * int32_t activations
+     * }
+     */
+    public static final OfInt activations$layout() {
+        return activations$LAYOUT;
+    }
+
+    private static final long activations$OFFSET = $LAYOUT.byteOffset(groupElement("activations"));
+
+    /**
+     * Offset for field:
+     * {@snippet lang=c :
+     * int32_t activations
+     * }
+     */
+    public static final long activations$offset() {
+        return activations$OFFSET;
+    }
+
+    /**
+     * Getter for field:
+     * {@snippet lang=c :
+     * int32_t activations
+     * }
+     */
+    public static int activations(MemorySegment struct) {
+        return struct.get(activations$LAYOUT, activations$OFFSET);
+    }
+
+    /**
+     * Setter for field:
+     * {@snippet lang=c :
+     * int32_t activations
+     * }
+     */
+    public static void activations(MemorySegment struct, int fieldValue) {
+        struct.set(activations$LAYOUT, activations$OFFSET, fieldValue);
     }
 
     /**

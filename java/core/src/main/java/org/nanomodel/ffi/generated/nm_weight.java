@@ -18,7 +18,7 @@ import static java.lang.foreign.MemoryLayout.PathElement.*;
  *     uint32_t struct_size;
  *     int32_t bits;
  *     int32_t type;
- *     int32_t reserved;
+ *     int32_t activations;
  *     int64_t n;
  *     int64_t k;
  *     int64_t group_size;
@@ -40,7 +40,7 @@ public class nm_weight {
         NanoModelH.C_INT.withName("struct_size"),
         NanoModelH.C_INT.withName("bits"),
         NanoModelH.C_INT.withName("type"),
-        NanoModelH.C_INT.withName("reserved"),
+        NanoModelH.C_INT.withName("activations"),
         NanoModelH.C_LONG.withName("n"),
         NanoModelH.C_LONG.withName("k"),
         NanoModelH.C_LONG.withName("group_size"),
@@ -190,48 +190,48 @@ public class nm_weight {
         struct.set(type$LAYOUT, type$OFFSET, fieldValue);
     }
 
-    private static final OfInt reserved$LAYOUT = (OfInt)$LAYOUT.select(groupElement("reserved"));
+    private static final OfInt activations$LAYOUT = (OfInt)$LAYOUT.select(groupElement("activations"));
 
     /**
      * Layout for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t activations
      * }
      */
-    public static final OfInt reserved$layout() {
-        return reserved$LAYOUT;
+    public static final OfInt activations$layout() {
+        return activations$LAYOUT;
     }
 
-    private static final long reserved$OFFSET = $LAYOUT.byteOffset(groupElement("reserved"));
+    private static final long activations$OFFSET = $LAYOUT.byteOffset(groupElement("activations"));
 
     /**
      * Offset for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t activations
      * }
      */
-    public static final long reserved$offset() {
-        return reserved$OFFSET;
+    public static final long activations$offset() {
+        return activations$OFFSET;
     }
 
     /**
      * Getter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t activations
      * }
      */
-    public static int reserved(MemorySegment struct) {
-        return struct.get(reserved$LAYOUT, reserved$OFFSET);
+    public static int activations(MemorySegment struct) {
+        return struct.get(activations$LAYOUT, activations$OFFSET);
     }
 
     /**
      * Setter for field:
      * {@snippet lang=c :
-     * int32_t reserved
+     * int32_t activations
      * }
      */
-    public static void reserved(MemorySegment struct, int fieldValue) {
-        struct.set(reserved$LAYOUT, reserved$OFFSET, fieldValue);
+    public static void activations(MemorySegment struct, int fieldValue) {
+        struct.set(activations$LAYOUT, activations$OFFSET, fieldValue);
     }
 
     private static final OfLong n$LAYOUT = (OfLong)$LAYOUT.select(groupElement("n"));

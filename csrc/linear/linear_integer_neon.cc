@@ -1,0 +1,11 @@
+#include "linear/linear_int8_simd.h"
+
+namespace nm {
+namespace neon {
+
+const IntegerKernels integer = {
+    {integer_kernel<I8Int16>("linear_i8_i16_neon"), integer_kernel<I4Int16>("linear_i4_i16_neon")},
+    {integer_kernel<I8Int8>("linear_i8_i8_neon"), integer_kernel<I4Int8>("linear_i4_i8_neon")}};
+
+}  // namespace neon
+}  // namespace nm
