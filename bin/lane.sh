@@ -3,6 +3,7 @@
 #   asan     wrong addresses, leaks, undefined behaviour: every native test
 #   tsan     data races: the tests of the thread pool, or those named
 #   emulate  kernels for CPUs that this one is not: every tier in plain C++ (SIMDE), every native test
+#   neon     the library for 64-bit Arm, cross-compiled, under QEMU: as a CPU with every tier, and as one without the last
 # A lane builds into build/LANE and ends with the summary of ctest.
 set -eu
 cd "$(dirname "$0")/.."
@@ -22,8 +23,17 @@ case $lane in
       exit 3
     fi
     ;;
+  neon)
+    option=-DCMAKE_TOOLCHAIN_FILE=cmake/aarch64-linux.cmake
+    for tool in aarch64-linux-gnu-g++ qemu-aarch64; do
+      if ! command -v $tool >/dev/null; then
+        echo "lane.sh neon: $tool is missing: apt-get install g++-aarch64-linux-gnu qemu-user" >&2
+        exit 3
+      fi
+    done
+    ;;
   *)
-    sed -n '2,6s/^# //p' "$0" >&2
+    sed -n '2,7s/^# //p' "$0" >&2
     exit 2
     ;;
 esac
@@ -41,5 +51,15 @@ export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1
 pattern=
 for test in "$@"; do pattern="$pattern${pattern:+|}^$test\$"; done
-# The examples link the library into programs that no lane changes.
-ctest --test-dir "build/$lane" --output-on-failure -E '^examples$' ${pattern:+-R "$pattern"}
+run() {
+  # The examples link the library into programs that no lane changes.
+  ctest --test-dir "build/$lane" --output-on-failure -j "$jobs" -E '^examples$' ${pattern:+-R "$pattern"}
+}
+if [ "$lane" = neon ]; then
+  for cpu in max cortex-a76; do
+    echo "== $cpu"
+    QEMU_CPU=$cpu run
+  done
+else
+  run
+fi

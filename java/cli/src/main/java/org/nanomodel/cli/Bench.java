@@ -87,7 +87,7 @@ final class Bench extends Verb {
       names = "--tier",
       split = ",",
       paramLabel = "NAME,...",
-      description = "Kernels: reference, avx2, avx512. Default: the best that runs here.")
+      description = "Kernels, as doctor lists them. Default: the best that runs here.")
   private List<String> tiers = List.of();
 
   @Option(names = "--device", paramLabel = "auto|cpu|cuda[:i]", description = "Default: cpu.")

@@ -23,9 +23,7 @@ final class EngineFlags {
   @Option(
       names = "--tier",
       paramLabel = "NAME",
-      description =
-          "Kernels: reference, avx2, avx2_vnni, avx512, avx512_vnni. Default: the best that runs"
-              + " here.")
+      description = "Kernels, as doctor lists them. Default: the best that runs here.")
   private String tier;
 
   @Option(names = "--backend", paramLabel = "NAME", description = "auto, cpu, reference or cuda.")

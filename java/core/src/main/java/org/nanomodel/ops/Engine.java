@@ -76,8 +76,8 @@ public final class Engine implements AutoCloseable {
   }
 
   /**
-   * The kernels in use: {@code reference}, {@code avx2}, {@code avx2_vnni}, {@code avx512} or
-   * {@code avx512_vnni}.
+   * The kernels in use, by the name of their tier: {@code reference}, {@code avx2}, {@code neon}
+   * ...
    */
   public String tier() {
     return tier;

@@ -297,10 +297,37 @@ public class NanoModelH extends NanoModelH$shared {
     public static int NM_TIER_AVX512_VNNI() {
         return NM_TIER_AVX512_VNNI;
     }
-    private static final int NM_TIER_COUNT = (int)5L;
+    private static final int NM_TIER_NEON = (int)5L;
     /**
      * {@snippet lang=c :
-     * enum nm_tier.NM_TIER_COUNT = 5
+     * enum nm_tier.NM_TIER_NEON = 5
+     * }
+     */
+    public static int NM_TIER_NEON() {
+        return NM_TIER_NEON;
+    }
+    private static final int NM_TIER_NEON_DOT = (int)6L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_tier.NM_TIER_NEON_DOT = 6
+     * }
+     */
+    public static int NM_TIER_NEON_DOT() {
+        return NM_TIER_NEON_DOT;
+    }
+    private static final int NM_TIER_NEON_I8MM = (int)7L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_tier.NM_TIER_NEON_I8MM = 7
+     * }
+     */
+    public static int NM_TIER_NEON_I8MM() {
+        return NM_TIER_NEON_I8MM;
+    }
+    private static final int NM_TIER_COUNT = (int)8L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_tier.NM_TIER_COUNT = 8
      * }
      */
     public static int NM_TIER_COUNT() {
