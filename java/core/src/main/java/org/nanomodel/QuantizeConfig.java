@@ -8,8 +8,8 @@ import java.util.Optional;
 import java.util.Set;
 import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.DynamicOverrides;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModuleScheme;
+import org.nanomodel.json.JsonFile;
 
 /**
  * How to quantize a model. Immutable; {@code

@@ -30,6 +30,8 @@ class LayersTest {
           .definedBy(ROOT + ".ops..", ROOT + ".tensor..")
           .layer("ffi")
           .definedBy(ROOT + ".ffi..")
+          .layer("json")
+          .definedBy(ROOT + ".json..")
           .whereLayer("cli")
           .mayNotBeAccessedByAnyLayer()
           .whereLayer("jobs")
@@ -41,7 +43,9 @@ class LayersTest {
           .whereLayer("ops")
           .mayOnlyBeAccessedByLayers("cli", "jobs", "model", "files")
           .whereLayer("ffi")
-          .mayOnlyBeAccessedByLayers("ops", "files");
+          .mayOnlyBeAccessedByLayers("ops", "files")
+          .whereLayer("json")
+          .mayOnlyBeAccessedByLayers("cli", "jobs", "model", "files");
 
   @ArchTest
   static final ArchRule onlyFfiTouchesTheGeneratedBindings =
