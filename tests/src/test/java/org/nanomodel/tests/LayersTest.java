@@ -56,6 +56,16 @@ class LayersTest {
           .dependOnClassesThat()
           .resideInAPackage(ROOT + ".ffi.generated..");
 
+  /** So that the metadata of native-image, which is derived from that package, has all of them. */
+  @ArchTest
+  static final ArchRule onlyFfiDescribesForeignFunctions =
+      noClasses()
+          .that()
+          .resideOutsideOfPackage(ROOT + ".ffi..")
+          .should()
+          .dependOnClassesThat()
+          .haveFullyQualifiedName("java.lang.foreign.FunctionDescriptor");
+
   @ArchTest
   static final ArchRule safetensorsStandsAlone =
       noClasses()

@@ -43,10 +43,16 @@ final class LabelPlacer {
       {beside * 0.85, -over},
       {beside * 0.85, over},
       {-beside, 0},
+      {-beside * 0.85, -over},
+      {-beside * 0.85, over},
       {beside, HEIGHT},
       {beside, -HEIGHT},
+      {-beside, HEIGHT},
+      {-beside, -HEIGHT},
       {beside, 2 * HEIGHT},
       {beside, -2 * HEIGHT},
+      {-beside, 2 * HEIGHT},
+      {-beside, -2 * HEIGHT},
       {0, over + HEIGHT},
       {0, -over - HEIGHT}
     };

@@ -13,7 +13,9 @@ import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
+import java.util.Optional;
 import java.util.function.DoubleFunction;
 import java.util.function.Function;
 import org.knowm.xchart.XYChart;
@@ -32,7 +34,9 @@ final class QualityChart {
   private static final double LOGARITHMIC_FROM = 3;
   private static final double DECADES_FROM = 300; // above it only powers of ten have a label
   private static final double MARGIN = 0.14; // of the scale, above and below the points
-  private static final double SIDE = 0.45; // of a factor of two
+  private static final double LEFT = 1; // powers of two before the first point, for its label
+  private static final double RIGHT = 0.8;
+  private static final double MOST_SPACE = 200; // more than the height, and XChart draws no ticks
 
   /** A row that has the measure. */
   private record Point(Report.Row row, double x, double y) {}
@@ -73,13 +77,13 @@ final class QualityChart {
 
   void paint(Graphics2D g, int width, int height) {
     ReportPlot.style(chart.getStyler());
-    scales(chart.getStyler());
+    scales(chart.getStyler(), width);
     for (int i = 0; i < lines.size(); i++) {
       draw(lines.get(i), "line " + i);
     }
     draw(points.subList(0, 1), "first"); // over the lines that begin there
     chart.paint(g, width, height);
-    labels(g, width, height);
+    labels(g);
   }
 
   /** From the first row on, if it has a point, by falling bits per weight. */
@@ -108,11 +112,14 @@ final class QualityChart {
     series.setLineColor(color).setLineStyle(new BasicStroke(2.2f));
   }
 
-  private void scales(AxesChartStyler styler) {
-    double left = points.stream().mapToDouble(Point::x).min().orElseThrow();
-    double right = points.stream().mapToDouble(Point::x).max().orElseThrow();
-    styler.setXAxisMin(left - SIDE).setXAxisMax(right + SIDE).setXAxisTickMarkSpacingHint(60);
-    styler.setXAxisTickLabelsFormattingFunction(QualityChart::bits);
+  private void scales(AxesChartStyler styler, int width) {
+    double left = points.stream().mapToDouble(Point::x).min().orElseThrow() - LEFT;
+    double right = points.stream().mapToDouble(Point::x).max().orElseThrow() + RIGHT;
+    styler.setXAxisMin(left).setXAxisMax(right);
+    double power = width / (right - left);
+    styler.setXAxisTickMarkSpacingHint((int) Math.min(0.75 * power, MOST_SPACE));
+    styler.setXAxisTickLabelsFormattingFunction(x ->
+        bits(x).orElse(x < (left + right) / 2 ? "" : " ")); // no ticks if both ends say the same
     double low = points.stream().mapToDouble(Point::y).min().orElseThrow();
     double high = points.stream().mapToDouble(Point::y).max().orElseThrow();
     if (high / low > LOGARITHMIC_FROM) {
@@ -123,13 +130,16 @@ final class QualityChart {
     } else {
       double margin = high > low ? 1.5 * MARGIN * (high - low) : high / 2;
       styler.setYAxisMin(low - margin).setYAxisMax(high + margin);
-      styler.setYAxisTickLabelsFormattingFunction(QualityChart::plain);
+      String pattern =
+          "%." + Math.max(0, 1 - (int) Math.floor(Math.log10(high - low + margin))) + "f";
+      styler.setYAxisTickLabelsFormattingFunction(y -> String.format(Locale.ROOT, pattern, y));
     }
   }
 
   /** Whole powers of two have a label. */
-  private static String bits(double log) {
-    return Math.abs(log - Math.rint(log)) < 1e-6 ? plain(Math.pow(2, Math.rint(log))) : "";
+  private static Optional<String> bits(double log) {
+    double whole = Math.rint(log);
+    return Math.abs(log - whole) < 1e-6 ? Optional.of(plain(Math.pow(2, whole))) : Optional.empty();
   }
 
   /** 1, 2, 5, 10, 20, 50, ...: lines between have no label. */
@@ -144,7 +154,7 @@ final class QualityChart {
   }
 
   /** Once the chart is painted it knows where its points are. */
-  private void labels(Graphics2D g, int width, int height) {
+  private void labels(Graphics2D g) {
     g.setFont(chart.getStyler().getAnnotationTextFont());
     FontMetrics font = g.getFontMetrics();
     List<Point2D> pixels = points.stream().map(this::pixel).toList();
@@ -157,7 +167,8 @@ final class QualityChart {
     double bottom = chart.getScreenYFromChart(chart.getStyler().getYAxisMin());
     double top = chart.getScreenYFromChart(chart.getStyler().getYAxisMax());
     double left = chart.getScreenXFromChart(chart.getStyler().getXAxisMin());
-    var area = new Rectangle2D.Double(left, top, width - left, bottom - top);
+    double right = chart.getScreenXFromChart(chart.getStyler().getXAxisMax());
+    var area = new Rectangle2D.Double(left, top, right - left, bottom - top);
     LabelPlacer placer = new LabelPlacer(pixels, strokes, area);
     for (int i = 0; i < points.size(); i++) {
       String label = points.get(i).row().name() + ": " + text.apply(points.get(i).y());

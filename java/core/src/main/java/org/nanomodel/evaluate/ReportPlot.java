@@ -57,8 +57,8 @@ final class ReportPlot {
       g.setColor(Color.WHITE);
       g.fillRect(0, 0, WIDTH, HEIGHT);
       paint(report, g);
-    } catch (InternalError | RuntimeException e) {
-      // A Java runtime on a machine without any font fails in many ways, all of them here.
+    } catch (InternalError | LinkageError | RuntimeException e) {
+      // A Java runtime without any font, or without AWT, fails in many ways, all of them here.
       throw new IOException(
           "cannot draw: is a font installed (such as fonts-dejavu-core)? " + e, e);
     } finally {
