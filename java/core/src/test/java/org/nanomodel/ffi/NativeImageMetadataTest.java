@@ -108,29 +108,28 @@ class NativeImageMetadataTest {
 
   /** One entry a signature. */
   private static ArrayNode downcalls() throws ReflectiveOperationException {
-    var signatures = new TreeMap<String, FunctionDescriptor>();
+    var descriptors = new ArrayList<FunctionDescriptor>();
     for (Method method : NanoModelH.class.getDeclaredMethods()) {
       if (method.getName().endsWith("$descriptor")) {
-        var descriptor = (FunctionDescriptor) method.invoke(null);
-        signatures.put(descriptor.toString(), descriptor);
+        descriptors.add((FunctionDescriptor) method.invoke(null));
       }
     }
     for (Field field : NativeLibrary.class.getDeclaredFields()) {
       if (field.getType() == FunctionDescriptor.class) {
-        var loading = (FunctionDescriptor) field.get(null);
-        signatures.put(loading.toString(), loading);
+        descriptors.add((FunctionDescriptor) field.get(null));
       }
     }
-    ArrayNode calls = MAPPER.createArrayNode();
-    for (FunctionDescriptor descriptor : signatures.values()) {
-      ObjectNode call = calls.addObject();
+    var signatures = new TreeMap<String, ObjectNode>();
+    for (FunctionDescriptor descriptor : descriptors) {
+      ObjectNode call = MAPPER.createObjectNode();
       call.put(
           "returnType",
           descriptor.returnLayout().map(NativeImageMetadataTest::name).orElse("void"));
       ArrayNode parameters = call.putArray("parameterTypes");
       descriptor.argumentLayouts().forEach(layout -> parameters.add(name(layout)));
+      signatures.put(call.toString(), call);
     }
-    return calls;
+    return MAPPER.createArrayNode().addAll(signatures.values());
   }
 
   private static String name(MemoryLayout layout) {
