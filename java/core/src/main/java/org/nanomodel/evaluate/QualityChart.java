@@ -81,12 +81,12 @@ final class QualityChart {
     for (int i = 0; i < lines.size(); i++) {
       draw(lines.get(i), "line " + i);
     }
-    draw(points.subList(0, 1), "first"); // over the lines that begin there
+    draw(points.subList(0, 1), "first"); // over the lines that end there
     chart.paint(g, width, height);
     labels(g);
   }
 
-  /** From the first row on, if it has a point, by falling bits per weight. */
+  /** By rising bits per weight, up to the first row if it has a point. */
   private List<List<Point>> lines() {
     Map<String, List<Point>> groups = new LinkedHashMap<>();
     for (Point point : points) {
