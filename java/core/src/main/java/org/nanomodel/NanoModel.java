@@ -50,6 +50,7 @@ import org.nanomodel.tokenizer.Tokenizer;
 public final class NanoModel implements AutoCloseable {
   private final Engine engine;
   private final Optional<QuantizeConfig> quantizeConfig;
+  private final Adapter adapter;
   // Held while the model changes: loading, quantizing, closing. What is there already is read
   // without it, so that a listener may ask for it while another thread waits for its end.
   private final ReentrantLock change = new ReentrantLock();
@@ -62,9 +63,11 @@ public final class NanoModel implements AutoCloseable {
   private Path work;
   private boolean quantized;
 
-  private NanoModel(Engine engine, Path path, Optional<QuantizeConfig> quantizeConfig) {
+  private NanoModel(
+      Engine engine, Path path, Optional<QuantizeConfig> quantizeConfig, Adapter adapter) {
     this.engine = engine;
     this.quantizeConfig = quantizeConfig;
+    this.adapter = adapter;
     this.directory = ModelDirectory.open(path, engine);
     try {
       this.config = directory.config();
@@ -75,10 +78,11 @@ public final class NanoModel implements AutoCloseable {
     }
   }
 
-  static NanoModel open(Path path, Optional<QuantizeConfig> config, EngineOptions options) {
+  static NanoModel open(
+      Path path, Optional<QuantizeConfig> config, EngineOptions options, Adapter adapter) {
     Engine engine = Engine.open(options);
     try {
-      return new NanoModel(engine, path, config);
+      return new NanoModel(engine, path, config, adapter);
     } catch (RuntimeException | Error e) {
       engine.close();
       throw e;
@@ -141,7 +145,7 @@ public final class NanoModel implements AutoCloseable {
     if (graph == null) {
       var event = new LoadEvent();
       event.begin();
-      graph = CausalModel.load(engine, config, directory);
+      graph = adapter.load(engine, config, directory);
       record(event);
     }
     return graph;
@@ -369,7 +373,7 @@ public final class NanoModel implements AutoCloseable {
       TextData calibration, Path output, QuantizeListener listener) {
     var quantizeConfig = requireConfig();
     var job = QuantizeJob.of(directory(), quantizeConfig, engine, output).listener(listener);
-    if (calibration != null && quantizeConfig.method().isCalibrated()) {
+    if (calibration != null && quantizeConfig.isCalibrated()) {
       job.calibration(Calibration.of(calibration, tokenizer(), config()));
     }
     var result = job.run();

@@ -2,7 +2,6 @@ package org.nanomodel.quantize;
 
 import java.lang.foreign.Arena;
 import java.util.Optional;
-import org.nanomodel.Method;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.model.Config;
 import org.nanomodel.ops.Engine;
@@ -32,7 +31,7 @@ public record QuantizeEstimate(long memoryBytes, long diskBytes, double seconds)
     long disk = plan.quantizedBytes() + plan.bytes();
     double seconds = plan.quantizedParameters() / ROUNDING_PER_SECOND;
     long largest = plan.modules().stream().mapToLong(m -> m.n() * m.k()).max().orElse(0);
-    if (config.method() == Method.RTN || calibration.isEmpty()) {
+    if (!config.isCalibrated() || calibration.isEmpty()) {
       return new QuantizeEstimate(RUNTIME_BYTES + 6 * largest, disk, seconds);
     }
     long tokens = calibration.get().tokens();
