@@ -13,7 +13,7 @@
 namespace nm {
 namespace {
 
-constexpr int kSteps = 60;           // of QL for one eigenvalue; two as a rule
+constexpr int kSteps = 60;          // of QL for one eigenvalue; two as a rule
 constexpr double kNothing = 1e-40;  // the square of what is far below the last bit of the largest element
 
 double dot(const double* x, const double* y, int64_t n) {

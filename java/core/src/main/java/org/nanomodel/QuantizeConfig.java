@@ -75,7 +75,8 @@ public record QuantizeConfig(
 
   private static boolean hasAdapter(int rank, DynamicOverrides dynamic) {
     return rank > 0
-        || dynamic.toJson().findValues("adapter").stream().anyMatch(a -> a.path("rank").asInt() > 0);
+        || dynamic.toJson().findValues("adapter").stream()
+            .anyMatch(a -> a.path("rank").asInt() > 0);
   }
 
   private static void checkScheme(

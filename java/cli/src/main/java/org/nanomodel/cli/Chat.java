@@ -33,7 +33,8 @@ final class Chat extends Verb {
 
   @Override
   void run() throws IOException {
-    try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get());
+    try (NanoModel loaded =
+            AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get());
         TurnSignal signal = new TurnSignal(console(), this::quit)) {
       Tokenizer tokenizer =
           loaded

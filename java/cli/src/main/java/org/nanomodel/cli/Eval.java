@@ -99,7 +99,8 @@ final class Eval extends Verb {
     }
     PerplexityOptions options = new PerplexityOptions(Protocol.of(protocol), window, stride);
     TextData text = data.open();
-    try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get())) {
+    try (NanoModel loaded =
+        AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get())) {
       if (kl) {
         divergence(loaded, text, options);
       } else {

@@ -72,7 +72,8 @@ final class Generate extends Verb {
   void run() throws IOException {
     check();
     long seed = sampling.seed();
-    try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get())) {
+    try (NanoModel loaded =
+        AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get())) {
       Optional<ChatTemplate> template = template(loaded.tokenizer());
       List<int[]> prompts = prompts(loaded.tokenizer(), template);
       List<Integer> ends =

@@ -107,7 +107,10 @@ public final class AdapterDirectory implements AutoCloseable {
     String kind = config.text("peft_type").orElse("LORA");
     if (!kind.equals("LORA")) {
       throw new UnsupportedModelException(
-          config.where() + ": peft_type " + kind + ": this version runs LORA adapters only");
+          config.where()
+              + ": peft_type "
+              + Escaped.of(kind)
+              + ": this version runs LORA adapters only");
     }
     for (String flag : List.of("use_dora", "lora_bias")) {
       if (config.bool(flag).orElse(false)) {
@@ -144,10 +147,13 @@ public final class AdapterDirectory implements AutoCloseable {
         .ifPresent(pattern ->
             pattern
                 .properties()
-                .forEach(e ->
-                    rules
-                        .putObject("(?:.*\\.)?(?:" + e.getKey() + ")$")
-                        .set("alpha", e.getValue())));
+                .forEach(e -> {
+                  if (!e.getValue().isNumber()) {
+                    throw config.bad("alpha_pattern", e.getValue(), "a number");
+                  }
+                  String key = "(?:.*\\.)?(?:" + e.getKey() + ")$";
+                  rules.putObject(key).set("alpha", e.getValue());
+                }));
     return DynamicOverrides.parse(rules, config.where() + " alpha_pattern");
   }
 
@@ -197,6 +203,9 @@ public final class AdapterDirectory implements AutoCloseable {
       throw new BadModelException(path + ": the adapter has only one of A and B of " + module);
     }
     FloatWeight down = matrix(arena, a.get(), -1, -1);
+    if (down.n() == 0) {
+      throw new BadModelException(path + ": the adapter of " + module + " has rank 0");
+    }
     FloatWeight up = matrix(arena, b.get(), -1, down.n());
     return Optional.of(new LowRank(down, up, scale(module, down.n())));
   }
@@ -221,7 +230,11 @@ public final class AdapterDirectory implements AutoCloseable {
   private float scale(String module, long rank) {
     var own = alphas.values(module).path("alpha");
     double a = own.isNumber() ? own.doubleValue() : alpha;
-    return (float) (a / (rankStabilized ? Math.sqrt(rank) : rank));
+    float scale = (float) (a / (rankStabilized ? Math.sqrt(rank) : rank));
+    if (!Float.isFinite(scale)) {
+      throw new BadModelException(path + ": lora_alpha / rank of " + module + " is " + scale);
+    }
+    return scale;
   }
 
   @Override

@@ -50,10 +50,7 @@ public final class AdapterWriter {
    * @param base what the model calls itself, or null
    */
   public static void write(
-      Path checkpoint,
-      Map<String, SafetensorsFile> modules,
-      List<String> linears,
-      String base) {
+      Path checkpoint, Map<String, SafetensorsFile> modules, List<String> linears, String base) {
     Path folder = checkpoint.resolve(AdapterDirectory.FOLDER);
     var plan = new ArrayList<TensorSpec>();
     var ranks = new LinkedHashMap<String, Long>();
@@ -84,8 +81,7 @@ public final class AdapterWriter {
         folder.resolve(AdapterDirectory.CONFIG), config.getBytes(StandardCharsets.UTF_8));
   }
 
-  private static ObjectNode config(
-      Map<String, Long> ranks, List<String> linears, String base) {
+  private static ObjectNode config(Map<String, Long> ranks, List<String> linears, String base) {
     long rank = ranks.values().stream().max(Long::compare).orElseThrow();
     var json = JsonFile.object();
     var alphas = json.putObject("alpha_pattern");
@@ -117,7 +113,10 @@ public final class AdapterWriter {
   /** Last names where they name no module without an adapter, as PEFT's users write them. */
   private static List<String> targets(List<String> modules, List<String> linears) {
     var without = new TreeSet<String>();
-    linears.stream().filter(l -> !modules.contains(l)).map(AdapterWriter::last).forEach(without::add);
+    linears.stream()
+        .filter(l -> !modules.contains(l))
+        .map(AdapterWriter::last)
+        .forEach(without::add);
     return modules.stream()
         .map(m -> without.contains(last(m)) ? m : last(m))
         .distinct()

@@ -124,8 +124,7 @@ final class WeightLoader implements AutoCloseable {
       var linears = new ArrayList<Linear>();
       for (int i = 0; i < n.length; i++) {
         MemorySegment b = bias ? biases.get(i) : null;
-        linears.add(
-            pack(arena, List.of(modules.get(i)), new long[] {n[i]}, parts.get(i), b));
+        linears.add(pack(arena, List.of(modules.get(i)), new long[] {n[i]}, parts.get(i), b));
       }
       return new Projection(linears);
     }
@@ -192,8 +191,7 @@ final class WeightLoader implements AutoCloseable {
     for (int i = 0; i < n.length; i++) {
       added.add(lowRank(arena, modules.get(i), n[i], w.k()));
     }
-    Linear linear =
-        Linear.pack(engine, modules, w, bias, LinearAdapter.pack(engine, added, n));
+    Linear linear = Linear.pack(engine, modules, w, bias, LinearAdapter.pack(engine, added, n));
     loaded.add(linear);
     return linear;
   }

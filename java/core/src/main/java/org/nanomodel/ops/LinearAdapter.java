@@ -46,7 +46,8 @@ public final class LinearAdapter implements AutoCloseable {
       FloatWeight all =
           FloatWeight.concat(arena, a)
               .or(() ->
-                  FloatWeight.concat(arena, a.stream().map(w -> scaled(engine, arena, w, 1)).toList()))
+                  FloatWeight.concat(
+                      arena, a.stream().map(w -> scaled(engine, arena, w, 1)).toList()))
               .orElseThrow();
       packed.add(Linear.pack(engine, "lora_A", all, null));
       var parts = new ArrayList<Part>();
@@ -75,9 +76,12 @@ public final class LinearAdapter implements AutoCloseable {
     MemorySegment data = Tensor.allocate(arena, DataType.F32, w.n(), w.k()).segment();
     engine
         .ops()
-        .convert(Tensor.of(DataType.F32, data, w.n(), w.k()), Tensor.of(w.type(), w.data(), w.n(), w.k()));
+        .convert(
+            Tensor.of(DataType.F32, data, w.n(), w.k()),
+            Tensor.of(w.type(), w.data(), w.n(), w.k()));
     for (long i = 0; i < w.n() * w.k(); i++) {
-      data.setAtIndex(ValueLayout.JAVA_FLOAT, i, factor * data.getAtIndex(ValueLayout.JAVA_FLOAT, i));
+      data.setAtIndex(
+          ValueLayout.JAVA_FLOAT, i, factor * data.getAtIndex(ValueLayout.JAVA_FLOAT, i));
     }
     return new FloatWeight(DataType.F32, w.n(), w.k(), data);
   }

@@ -162,7 +162,10 @@ public final class QuantizeJob {
     output.requireSpace(0);
     listener.planned(plan);
     try (var job = JobDirectory.open(output.beside(JOB_SUFFIX), fingerprint, restart)) {
-      output.requireSpace(Math.max(0, plan.quantizedBytes() - job.bytes()) + plan.bytes() + plan.adapterBytes(config));
+      output.requireSpace(
+          Math.max(0, plan.quantizedBytes() - job.bytes())
+              + plan.bytes()
+              + plan.adapterBytes(config));
       var results = new ArrayList<ModuleResult>();
       try (var method = method(job)) {
         for (var layer : plan.layers()) {

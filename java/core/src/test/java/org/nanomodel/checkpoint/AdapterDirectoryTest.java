@@ -9,7 +9,9 @@ import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import org.junit.jupiter.api.AfterAll;
 import org.junit.jupiter.api.BeforeAll;
@@ -29,6 +31,7 @@ import org.nanomodel.ops.LowRank;
 import org.nanomodel.safetensors.DType;
 import org.nanomodel.safetensors.SafetensorsWriter;
 import org.nanomodel.safetensors.TensorSpec;
+import org.nanomodel.tensor.DataType;
 
 /** Adapters that others made: their names, scales, and what is refused. */
 class AdapterDirectoryTest {
@@ -92,14 +95,12 @@ class AdapterDirectoryTest {
 
   private String firstLogits(Adapter adapter) {
     try (var loaded = AutoNanoModel.load(model, EngineOptions.defaults(), adapter)) {
-      return java.util.Arrays.toString(loaded.logits(new int[] {3, 5, 7}).toFloats());
+      return Arrays.toString(loaded.logits(new int[] {3, 5, 7}).toFloats());
     }
   }
 
   @ParameterizedTest
-  @CsvSource({
-    "base_model.model.,.weight", "base_model.model.,.default.weight", "'',.weight"
-  })
+  @CsvSource({"base_model.model.,.weight", "base_model.model.,.default.weight", "'',.weight"})
   void theNamesThatPeftAndGptqModelWriteAreRead(String prefix, String suffix) throws IOException {
     Path folder =
         adapter("{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 6}", pair(prefix, suffix));
@@ -141,13 +142,7 @@ class AdapterDirectoryTest {
         adapter("{\"lora_alpha\": 4}", pair("base_model.model.", ".weight")), model);
     try (var source = ModelDirectory.open(model, engine)) {
       FloatConversion.convert(
-          source,
-          engine,
-          org.nanomodel.tensor.DataType.F32,
-          temp.resolve("out"),
-          1L << 30,
-          false,
-          () -> false);
+          source, engine, DataType.F32, temp.resolve("out"), 1L << 30, false, () -> false);
     }
     assertThat(AdapterDirectory.find(temp.resolve("out")))
         .hasValueSatisfying(found -> assertThat(part(found, Q).rank()).isEqualTo(4));
@@ -180,7 +175,7 @@ class AdapterDirectoryTest {
   @Test
   void anAdapterOfAnotherModelIsRefused() throws IOException {
     for (var tensors :
-        java.util.List.<Map<String, long[]>>of(
+        List.<Map<String, long[]>>of(
             Map.of("base_model.model.h.0.lora_A.weight", new long[] {4, 64}),
             Map.of("base_model.model." + Q + ".lora_A.weight", new long[] {4, 64}),
             pairOf(4, 32, 64),

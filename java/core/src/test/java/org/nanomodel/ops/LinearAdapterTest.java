@@ -2,6 +2,7 @@ package org.nanomodel.ops;
 
 import static org.assertj.core.api.Assertions.assertThat;
 import static org.assertj.core.api.Assertions.assertThatThrownBy;
+import static org.assertj.core.api.Assertions.within;
 
 import java.lang.foreign.Arena;
 import java.util.ArrayList;
@@ -20,7 +21,8 @@ class LinearAdapterTest {
   private static final int K = 70;
 
   /** A module: its weight, and its adapter's numbers as the kernels read them. */
-  private record Module(FloatWeight w, Optional<LowRank> part, float[][] dense, float[][] a, float[][] b) {}
+  private record Module(
+      FloatWeight w, Optional<LowRank> part, float[][] dense, float[][] a, float[][] b) {}
 
   private final Random random = new Random(5);
 
@@ -66,8 +68,7 @@ class LinearAdapterTest {
     }
     var a = matrix(rank, K, .3);
     var b = matrix(n, rank, .3);
-    var part =
-        new LowRank(weight(engine, arena, a, type), weight(engine, arena, b, type), scale);
+    var part = new LowRank(weight(engine, arena, a, type), weight(engine, arena, b, type), scale);
     return new Module(w, Optional.of(part), dense, a, b);
   }
 
@@ -136,7 +137,7 @@ class LinearAdapterTest {
     }
     double terms = K + rank + 6;
     double bound = terms * 0x1p-24 / (1 - terms * 0x1p-24) * size;
-    assertThat((double) got).isCloseTo(exact, org.assertj.core.api.Assertions.within(bound));
+    assertThat((double) got).isCloseTo(exact, within(bound));
   }
 
   @Test

@@ -33,6 +33,7 @@ import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.EngineOptions;
 import org.nanomodel.ops.LowRank;
+import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.safetensors.SafetensorsFile;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
@@ -150,7 +151,7 @@ class AdapterJobTest {
     LowRank part = weights.adapter(arena, module).orElseThrow();
     assertThat(part.scale()).isEqualTo(1f);
     Tensor w = Tensor.allocate(arena, DataType.F32, part.n(), part.k());
-    engine.ops().dequantize(w, (org.nanomodel.ops.QuantizedWeight) weights.linear(arena, module));
+    engine.ops().dequantize(w, (QuantizedWeight) weights.linear(arena, module));
     new Eora.Halves(
             Tensor.of(DataType.F16, part.a().data(), part.rank(), part.k()),
             Tensor.of(DataType.F16, part.b().data(), part.n(), part.rank()))
@@ -174,7 +175,7 @@ class AdapterJobTest {
             .ops()
             .dequantize(
                 w.reshape(quantized.rows(module), quantized.columns(module)),
-                (org.nanomodel.ops.QuantizedWeight) quantized.linear(arena, module));
+                (QuantizedWeight) quantized.linear(arena, module));
         assertThat(squares(exact, near)).isLessThan(squares(exact, w.toFloats()));
       }
     }
