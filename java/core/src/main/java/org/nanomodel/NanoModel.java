@@ -51,8 +51,9 @@ public final class NanoModel implements AutoCloseable {
     this.quantizeConfig = quantizeConfig;
   }
 
-  static NanoModel open(Path path, Optional<QuantizeConfig> config, EngineOptions options) {
-    return new NanoModel(OpenModel.open(path, options), config);
+  static NanoModel open(
+      Path path, Optional<QuantizeConfig> config, EngineOptions options, Adapter adapter) {
+    return new NanoModel(OpenModel.open(path, options, adapter), config);
   }
 
   /** The directory it stands on. */
@@ -263,7 +264,7 @@ public final class NanoModel implements AutoCloseable {
       TextData calibration, Path output, QuantizeListener listener) {
     var quantizeConfig = requireConfig();
     var job = QuantizeJob.of(directory(), quantizeConfig, engine(), output).listener(listener);
-    if (calibration != null && quantizeConfig.method().isCalibrated()) {
+    if (calibration != null && quantizeConfig.isCalibrated()) {
       job.calibration(Calibration.of(calibration, tokenizer(), config()));
     }
     var result = job.run();

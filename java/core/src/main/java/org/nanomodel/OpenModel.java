@@ -21,6 +21,7 @@ import org.nanomodel.tokenizer.Tokenizer;
  */
 final class OpenModel implements AutoCloseable {
   private final Engine engine;
+  private final Adapter adapter;
   // Held while the model changes: loading, quantizing, closing. What is there already is read
   // without it, so that a listener may ask for it while another thread waits for its end.
   private final ReentrantLock change = new ReentrantLock();
@@ -32,8 +33,9 @@ final class OpenModel implements AutoCloseable {
   private volatile boolean closed;
   private Path work;
 
-  private OpenModel(Engine engine, Path path) {
+  private OpenModel(Engine engine, Path path, Adapter adapter) {
     this.engine = engine;
+    this.adapter = adapter;
     this.directory = ModelDirectory.open(path, engine);
     try {
       this.config = directory.config();
@@ -44,10 +46,10 @@ final class OpenModel implements AutoCloseable {
     }
   }
 
-  static OpenModel open(Path path, EngineOptions options) {
+  static OpenModel open(Path path, EngineOptions options, Adapter adapter) {
     Engine engine = Engine.open(options);
     try {
-      return new OpenModel(engine, path);
+      return new OpenModel(engine, path, adapter);
     } catch (RuntimeException | Error e) {
       engine.close();
       throw e;
@@ -99,7 +101,7 @@ final class OpenModel implements AutoCloseable {
     if (graph == null) {
       var event = new LoadEvent();
       event.begin();
-      graph = CausalModel.load(engine, config, directory);
+      graph = adapter.load(engine, config, directory);
       record(event);
     }
     return graph;

@@ -127,7 +127,7 @@ final class Compare extends Verb {
   }
 
   private TextData calibrationData(List<QuantizeConfig> configs) {
-    if (configs.stream().noneMatch(config -> config.method().isCalibrated())) {
+    if (configs.stream().noneMatch(config -> config.isCalibrated())) {
       return null;
     }
     if (calibration == null) {

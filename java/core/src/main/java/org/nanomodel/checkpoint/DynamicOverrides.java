@@ -138,6 +138,17 @@ public final class DynamicOverrides {
     return matched;
   }
 
+  /** The same rules without a field. */
+  public DynamicOverrides without(String field) {
+    ObjectNode left = json.deepCopy();
+    for (var value : left) {
+      if (value instanceof ObjectNode object) {
+        object.remove(field);
+      }
+    }
+    return new DynamicOverrides(rules, left);
+  }
+
   private Optional<Rule> match(String module) {
     for (Rule rule : rules) {
       if (lookingAt(rule, module)) {
