@@ -167,15 +167,14 @@ inline const char* multiply_name(Multiply m) {
 }
 
 /** Sums begin apart: the compiler would make one of equal ones. */
-#define NM_INTEGER_ROUNDS(vector, step)               \
-  vector sum[12], a = vector{} + 0x01010101;          \
-  for (int s = 0; s < 12; s++) sum[s] = vector{} + s; \
-  for (int64_t i = 0; i < rounds; i++) _Pragma("GCC unroll 12") for (vector & s : sum) s = step;
-for (int s = 1; s < 12; s++) sum[0] += sum[s];
-return static_cast<float>(sum[0][0])
+#define NM_INTEGER_ROUNDS(vector, step)                                                          \
+  vector sum[12], a = vector{} + 0x01010101;                                                     \
+  for (int s = 0; s < 12; s++) sum[s] = vector{} + s;                                            \
+  for (int64_t i = 0; i < rounds; i++) _Pragma("GCC unroll 12") for (vector & s : sum) s = step; \
+  for (int s = 1; s < 12; s++) sum[0] += sum[s];                                                 \
+  return static_cast<float>(sum[0][0])
 
-    __attribute__((target("avx2"))) inline float
-    pairs_avx2(int64_t rounds) {
+__attribute__((target("avx2"))) inline float pairs_avx2(int64_t rounds) {
   NM_INTEGER_ROUNDS(__m256i, _mm256_add_epi32(s, _mm256_madd_epi16(a, s)));
 }
 __attribute__((target("avx2"))) inline float bytes_avx2(int64_t rounds) {
