@@ -7,7 +7,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
-import org.nanomodel.checkpoint.JsonFile;
+import org.nanomodel.json.JsonFile;
 
 class QuantizeConfigTest {
   @Test

@@ -6,6 +6,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.nanomodel.GptqConfig;
 import org.nanomodel.Method;
+import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.data.DataOptions;
 import org.nanomodel.data.TextData;
@@ -205,15 +206,16 @@ final class CalibrationFlags {
   }
 
   /** The data, for methods that need it. */
-  Optional<Calibration> open(Console console, Method method, ModelDirectory source) {
-    noteUnused(console, method);
-    if (!method.isCalibrated() || method == Method.SMOOTHQUANT && actScales != null) {
+  Optional<Calibration> open(Console console, QuantizeConfig config, ModelDirectory source) {
+    Method method = config.method();
+    noteUnused(console, config);
+    if (!config.isCalibrated() || method == Method.SMOOTHQUANT && actScales != null) {
       return Optional.empty();
     }
     if (calibration == null) {
       throw new UsageException(
-          "--calibration is missing: method "
-              + method
+          "--calibration is missing: "
+              + (method.isCalibrated() ? "method " + method : "an adapter")
               + " needs a file of texts or ids, or a bundled text such as stories-calib");
     }
     var take =
@@ -247,18 +249,21 @@ final class CalibrationFlags {
     return batchSize == null ? options : options.withBatchSize(batchSize);
   }
 
-  private void noteUnused(Console console, Method method) {
+  private void noteUnused(Console console, QuantizeConfig config) {
+    Method method = config.method();
     Map<String, Object> flags = new LinkedHashMap<>();
-    flags.put("--calibration", calibration);
-    flags.put("--batch-size", batchSize);
+    if (!config.hasAdapter()) {
+      flags.put("--calibration", calibration);
+      flags.put("--batch-size", batchSize);
+      flags.put("--true-sequential", trueSequential);
+      flags.put("--offload-to-disk", offloadToDisk);
+    }
     flags.put("--act-group-aware", actGroupAware);
     flags.put("--static-groups", staticGroups);
     flags.put("--refresh-groups", refreshGroups);
     flags.put("--mse", mse);
     flags.put("--damp-percent", dampPercent);
     flags.put("--damp-auto-increment", dampAutoIncrement);
-    flags.put("--true-sequential", trueSequential);
-    flags.put("--offload-to-disk", offloadToDisk);
     flags.put("--alpha", alpha);
     flags.put("--act-scales", actScales);
     if (method.isCalibrated()) {

@@ -73,7 +73,7 @@ final class SmoothLayers implements LayerMethod {
         }
       }
       var made = new HashSet<>(layer.modules().stream().map(QuantizePlan.Module::name).toList());
-      weights.stored(arena, made).forEach(sink::replace);
+      weights.stored(arena, made).forEach(sink::put);
     }
   }
 

@@ -35,7 +35,13 @@ class KilledJobTest {
     public static void main(String[] args) {
       try (var engine = Engine.open();
           var source = ModelDirectory.open(Path.of(args[0]), engine)) {
-        var config = QuantizeConfig.builder().method(Method.of(args[2])).groupSize(32).build();
+        var method = Method.of(args[2]);
+        var config =
+            QuantizeConfig.builder()
+                .method(method)
+                .groupSize(32)
+                .adapterRank(method == Method.GPTQ ? 4 : 0)
+                .build();
         QuantizeJob.of(source, config, engine, Path.of(args[1]))
             .calibration(GptqJobTest.calibration(source, 1))
             .run();
