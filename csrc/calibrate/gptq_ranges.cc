@@ -8,8 +8,8 @@
 namespace nm {
 namespace {
 
-/** Parts of the range that are tried; the first of equal ones is taken. */
-constexpr float kParts[] = {1, 0.95f, 0.9f, 0.85f, 0.8f, 0.75f, 0.7f};
+constexpr int kParts = 13;  // of a range that are tried: 1, .95, .. .4
+constexpr float kStep = 0.05f;
 
 }  // namespace
 
@@ -70,7 +70,7 @@ void GptqWalk::measure(GptqLanes& l, const GptqRun& run, float* loss) {
 }
 
 /**
- * Tries narrower ranges of w[count][48] on the group itself, the later of its columns making up for the errors of the
+ * Tries ranges of w[count][48] on the group itself, the later of its columns making up for the errors of the
  * earlier, and keeps what costs each row the least. Groups after it lose nothing: they make up for what is left in any case.
  */
 void GptqWalk::search(GptqLanes& l, const float* w, const GptqRun& run, int64_t block) {
@@ -83,23 +83,28 @@ void GptqWalk::search(GptqLanes& l, const float* w, const GptqRun& run, int64_t 
     add(l, block, run.begin, p, before);
   }
   std::copy_n(own, floats, l.kept);
-  float low[kStrip], high[kStrip], best[kStrip], loss[kStrip], best_scale[kStrip], best_zero[kStrip];
+  float low[kStrip], high[kStrip], part[kStrip], coarse[kStrip], best[kStrip], loss[kStrip];
+  float best_scale[kStrip], best_zero[kStrip];
   float* const scale = l.scales + run.group * kStrip;
   float* const zero = l.zeros + run.group * kStrip;
   float* const inverse = l.inverses + run.group * kStrip;
   job_.kernels.extent(w, run.end - run.begin, low, high);
-  for (const float part : kParts) {
+  for (int i = 0; i < kParts + 2; i++) {  // the last two: half a step more and less than each row's best
     if (cancelled()) return;
     for (int64_t r = 0; r < kStrip; r++) {
-      const Grid grid = grid_of({part * low[r], part * high[r]}, a_.sym != 0, job_.max_code());
+      part[r] = i < kParts ? 1 - static_cast<float>(i) * kStep : coarse[r] + (i == kParts ? kStep / 2 : -kStep / 2);
+      const Grid grid = grid_of({part[r] * low[r], part[r] * high[r]}, a_.sym != 0, job_.max_code());
       scale[r] = rounded(grid.scale, a_.scale_type);
       zero[r] = grid.zero;
       inverse[r] = inverse_of(scale[r]);
     }
     measure(l, run, loss);
     std::copy_n(l.kept, floats, own);
-    for (int64_t r = 0; r < kStrip; r++)
-      if (part == kParts[0] || loss[r] < best[r]) best[r] = loss[r], best_scale[r] = scale[r], best_zero[r] = zero[r];
+    for (int64_t r = 0; r < kStrip; r++) {
+      if (i > 0 && !(std::isfinite(scale[r]) && loss[r] < best[r])) continue;
+      best[r] = loss[r], best_scale[r] = scale[r], best_zero[r] = zero[r];
+      if (i < kParts) coarse[r] = part[r];
+    }
   }
   for (int64_t r = 0; r < kStrip; r++) {
     scale[r] = best_scale[r];

@@ -227,8 +227,10 @@ double follow(const Module& m, const Settings& s, const Doubles& u, const Double
         low = std::min(low, one), high = std::max(high, one);
       }
       double want = scale_of(low, high, s.sym, most);
-      if (s.refresh && !s.static_groups && i % 8 == 0)  // a range that was searched: the nearest of those tried
-        want *= 1 - 0.05 * std::clamp(std::nearbyint((1 - scale / want) / 0.05), 0.0, m.G % 8 == 0 ? 6.0 : 0.0);
+      int64_t end = i;
+      while (end < K && m.group_of(m.perm[end]) == g) end++;
+      if (s.refresh && i % 8 == 0 && (end % 8 == 0 || end == K))  // searched: one of those that may be tried
+        want *= std::clamp(std::nearbyint(scale / want / 0.025), 15.0, 41.0) * 0.025;
       NM_CHECK_MSG(std::fabs(scale / want - 1) < 3e-5, "%s: row %lld place %lld: scale %.9g, expected %.9g", what,
                    static_cast<long long>(n), static_cast<long long>(i), scale, want);
     }
@@ -478,9 +480,12 @@ NM_TEST(refreshed_groups_take_the_range_with_the_least_loss) {
         const Doubles u = inverse_factor(damped(m, product(m, false)), K);
         double best = 0;
         for (int64_t n = 0; n < N; n++) {
-          double row = INFINITY;
-          for (int step = 0; step < 7; step++) row = std::min(row, loss_of(m, u, n, sym, 1 - step / 20.0));
-          best += row;
+          double row = INFINITY, part = 1;
+          for (int step = 0; step < 13; step++) {
+            const double loss = loss_of(m, u, n, sym, 1 - step / 20.0);
+            if (loss < row) row = loss, part = 1 - step / 20.0;
+          }
+          best += std::min({row, loss_of(m, u, n, sym, part + 0.025), loss_of(m, u, n, sym, part - 0.025)});
         }
         // A weight in the middle between two codes may go either way, which few of the rows see.
         NM_CHECK_MSG(std::fabs(m.loss / best - 1) < 0.005, "%s %d bits: loss %g, the best ranges have %g",
