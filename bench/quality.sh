@@ -2,7 +2,7 @@
 # bench/quality.sh MODEL CALIBRATION EVAL [EVAL2]   quantizes MODEL in the ways of docs/quality.md and prints a table:
 # perplexity, divergence from MODEL and equal top tokens over the rows of EVAL, perplexity over those of EVAL2.
 # CALIBRATION and EVAL are what --calibration and --data take; rows of ids are used as they are.
-# GROUP_SIZES="32 64" and ROWS="gptq4 gptq3" choose, WORK=DIR is where models go (default: a temporary directory).
+# GROUP_SIZES="32 64" and ROWS="gptq4 gptq3" choose, SORT=asc is a --calibration-sort (default desc), WORK=DIR is where models go (default: a temporary directory).
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 [ $# -ge 3 ] || { sed -n '2,5s/^# //p' "$0" >&2; exit 2; }
@@ -22,7 +22,8 @@ options() {
     rtn3) echo "--method rtn --bits 3" ;;
     gptq8) echo "--method gptq --bits 8" ;;
     gptq4) echo "--method gptq --bits 4" ;;
-    gptq4_refresh) echo "--method gptq --bits 4 --refresh-groups" ;;
+    gptq4_norefresh) echo "--method gptq --bits 4 --no-refresh-groups" ;;
+    gptq3_norefresh) echo "--method gptq --bits 3 --no-refresh-groups" ;;
     gptq4_noact) echo "--method gptq --bits 4 --no-act-group-aware" ;;
     gptq4_desc) echo "--method gptq --bits 4 --desc-act" ;;
     gptq4_asym_v2) echo "--method gptq --bits 4 --asym" ;;
@@ -40,7 +41,7 @@ for row in ${ROWS:-rtn4 gptq8 gptq4 gptq4_noact gptq4_desc gptq4_asym_v2 gptq3};
     out=$work/$row-$group
     # shellcheck disable=SC2046
     "$nanomodel" quantize --json -q --model "$model" $(options "$row") --group-size "$group" \
-      --calibration "$calibration" --output "$out" --overwrite --restart >"$out.q.json"
+      --calibration "$calibration" --calibration-sort "${SORT:-desc}" --output "$out" --overwrite --restart >"$out.q.json"
     "$nanomodel" eval --json -q --model "$out" --data "$eval" --protocol rows --metric kl --reference "$model" \
       --reference-logits "$work/reference.logits" >"$out.a.json"
     second=

@@ -653,7 +653,10 @@ NM_API int32_t nm_gptq_factor(nm_engine *engine, const nm_gptq_factor_args *args
  * Quantizes W column by column in the factor's order; the error of each is carried to those after it. The range of a
  * group is taken from its columns at the place where it begins: as updated up to the last multiple of 128 columns, as the
  * first implementation did; refresh 1: up to the last multiple of 8; static_groups 1: from W itself. mse > 0: of 80 ranges,
- * each a hundredth narrower, the one with the least sum of |error|^mse; 2 bits without sym: the zeros beside it too.
+ * each a hundredth narrower, the one with the least sum of |error|^mse; 2 bits without sym: the zeros beside it too. Else,
+ * with refresh and without static_groups: of thirteen ranges, each a twentieth narrower, and then those a fortieth wider and
+ * narrower, the one with which the group's columns have the least loss, where the group begins and ends at a multiple of 8
+ * places of the order, or at K.
  * Ranges and refusals otherwise as nm_rtn; codes = clamp(round(w * (1 / scale)) + zero, 0, 2^bits - 1). out->g_idx: the
  * group of each column; unless static_groups, columns of one group follow each other in the order.
  */

@@ -18,7 +18,8 @@ import org.nanomodel.tensor.DataType;
  * @param dampPercent share of the mean of H's diagonal that is added to it
  * @param dampAutoIncrement what damp grows by while H is not positive definite; 0 = not
  * @param mse exponent of the error that ranges are searched for; 0 = no search
- * @param refreshGroups ranges from weights updated within a block of 128 columns too
+ * @param refreshGroups ranges from weights as updated so far, narrowed to those with the least
+ *     loss; false = as the first implementation has them
  * @param trueSequential modules see the inputs that the quantized modules before them make, within
  *     a layer too
  */
@@ -31,9 +32,9 @@ public record GptqConfig(
     boolean refreshGroups,
     boolean trueSequential) {
 
-  /** Group-aware order, damp .05 growing by .01, true sequential. */
+  /** Group-aware order, damp .05 growing by .01, refreshed groups, true sequential. */
   public static final GptqConfig DEFAULT =
-      new GptqConfig(Optional.empty(), false, .05, .01, 0, false, true);
+      new GptqConfig(Optional.empty(), false, .05, .01, 0, true, true);
 
   public GptqConfig {
     new GptqOptions( // checks the numbers

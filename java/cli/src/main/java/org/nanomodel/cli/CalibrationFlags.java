@@ -119,7 +119,9 @@ final class CalibrationFlags {
   @Option(
       names = "--refresh-groups",
       negatable = true,
-      description = "gptq: scales from weights that are updated within blocks too.")
+      description =
+          "gptq: scales from weights as updated so far, of several ranges the one with the least"
+              + " loss. Default: on.")
   private Boolean refreshGroups;
 
   @Option(

@@ -100,7 +100,8 @@ public record GptqTriangle(long k, Tensor factor, Tensor crossFactor, Tensor piv
    *
    * @param scaleType scales are rounded to it before codes are taken
    * @param staticGroups from W as it came
-   * @param refresh from weights updated to the last multiple of 8 columns instead of 128
+   * @param refresh from weights updated to the last multiple of 8 columns instead of 128, and
+   *     narrowed to the least loss
    * @param mse > 0: searched for the least sum of |error|^mse
    */
   public record Ranges(

@@ -18,8 +18,10 @@ import org.nanomodel.tensor.DataType;
  * @param dampPercent share of the mean of H's diagonal that is added to it; between 0 and 1
  * @param dampAutoIncrement what damp grows by where H is not positive definite; 0 = it does not
  * @param mse exponent of the error that the range of a group is searched for; 0 = the whole range
- * @param refreshGroups scales from weights that are updated inside a block of 128 columns too,
- *     where the first implementation takes those of the block's beginning
+ * @param refreshGroups scales from the weights of a group as updated so far, of several ranges the
+ *     one with the least loss (with mse, the least error); false = from the whole range of the
+ *     weights at the beginning of a block of 128 columns, as the first implementation has it.
+ *     Without effect where groups are static
  * @param scaleType what scales are rounded to before codes are taken
  */
 public record GptqOptions(
@@ -67,10 +69,10 @@ public record GptqOptions(
     }
   }
 
-  /** Symmetric, group-aware order, damp .05 growing by .01, float16 scales. */
+  /** Symmetric, group-aware order, damp .05 growing by .01, refreshed groups, float16 scales. */
   public static GptqOptions of(int bits, long groupSize) {
     return new GptqOptions(
-        bits, groupSize, true, false, true, false, .05, .01, 0, false, DataType.F16);
+        bits, groupSize, true, false, true, false, .05, .01, 0, true, DataType.F16);
   }
 
   /** The group in input columns of a module with K of them. */
