@@ -37,7 +37,7 @@ struct Job {
   std::atomic<bool> stopped{false};
 
   bool cross() const { return a.cross_factor != nullptr; }
-  float max_code() const { return static_cast<float>((1 << out.bits) - 1); }
+  float max_code() const { return max_code_of(out.bits, a.sym); }
 };
 
 /** The memory of one strip of rows; [x][48] means x by x, a row a lane. */
@@ -246,15 +246,17 @@ void Walk::quantize_panel(Lanes& l, int64_t block, int64_t panel) {
 
 void Walk::store(const Lanes& l) const {
   const int64_t rows = std::min(kStrip, job_.out.n - l.row);
+  const uint8_t shift = shift_of(a_.sym);
   for (int64_t r = 0; r < rows; r++) {
     uint8_t* codes = job_.out.codes + (l.row + r) * k_;
-    for (int64_t i = 0; i < k_; i++) codes[a_.perm[i]] = l.codes[i * kStrip + r];
+    for (int64_t i = 0; i < k_; i++) codes[a_.perm[i]] = static_cast<uint8_t>(l.codes[i * kStrip + r] + shift);
     job_.row_loss[l.row + r] = l.loss[r];
   }
   for (int64_t g = 0; g < groups_of(job_.out); g++)
     for (int64_t r = 0; r < rows; r++) {
       job_.out.scales[g * job_.out.n + l.row + r] = l.scales[g * kStrip + r];
-      job_.out.zeros[g * job_.out.n + l.row + r] = static_cast<uint8_t>(l.zeros[g * kStrip + r]);
+      job_.out.zeros[g * job_.out.n + l.row + r] =
+          static_cast<uint8_t>(static_cast<uint8_t>(l.zeros[g * kStrip + r]) + shift);
     }
 }
 
@@ -282,7 +284,7 @@ void check(const nm_gptq_quantize_args& a, const nm_codes& out) {
   check_codes(out);
   check_g_idx(out);
   check_scale_type(a.scale_type);
-  check_range("sym", a.sym, 0, 1);
+  check_range("sym", a.sym, 0, 2);
   check_range("static_groups", a.static_groups, 0, 1);
   check_range("refresh", a.refresh, 0, 1);
   if (!(a.mse >= 0 && a.mse <= 16)) fail(NM_ERR_ARGUMENT, "mse: got %g, expected 0..16", static_cast<double>(a.mse));

@@ -53,8 +53,8 @@ final class Quantize extends Verb {
       description =
           "rtn: round to nearest, no data needed; gptq: errors are made up for by later weights, as"
               + " calibration data tells; awq: channels that matter to that data are scaled up"
-              + " before rounding; smoothquant: large activations are scaled down. Default:"
-              + " ${DEFAULT-VALUE}.")
+              + " before rounding; smoothquant: large activations are scaled down; qqq: the same, then"
+              + " gptq. Default: ${DEFAULT-VALUE}.")
   private String method;
 
   @Option(
@@ -87,7 +87,7 @@ final class Quantize extends Verb {
       paramLabel = "NAME",
       description =
           "gptq, gptq_v2, marlin, gemm, gemv, gemv_fast, qqq, compressed-tensors, int-quantized or"
-              + " mlx. Default: gptq; with --asym gptq_v2; awq, 4 bits: gemm.")
+              + " mlx. Default: gptq; with --asym gptq_v2; awq, 4 bits: gemm; qqq: qqq.")
   private String format;
 
   @Option(
@@ -100,7 +100,7 @@ final class Quantize extends Verb {
   @Option(names = "--lm-head", description = "Quantize the output head too.")
   private boolean lmHead;
 
-  @Mixin private CalibrationFlags calibration;
+  @Mixin private MethodFlags flags;
   @Mixin private ShardFlag shards;
 
   @Option(names = "--overwrite", description = "Replace a model that is there.")
@@ -126,11 +126,9 @@ final class Quantize extends Verb {
               .maxShardBytes(shards.bytes(CheckpointWriter.DEFAULT_SHARD_BYTES))
               .overwrite(overwrite)
               .restart(restart)
-              .calibration(calibration.open(console(), config.method(), source).orElse(null))
               .cancel(console().cancel())
               .listener(new Watcher());
-      calibration.activationScales().ifPresent(job::activationScales);
-      calibration.offload().ifPresent(folder -> job.offloadToDisk(folder.orElse(null)));
+      flags.prepare(job, console(), config.method(), source);
       preflight(job.plan());
       job.plan().warnings().forEach(warning -> console().note("warning: %s", warning));
       budget(job);
@@ -177,10 +175,8 @@ final class Quantize extends Verb {
               .bits(bits)
               .groupSize(groupSize)
               .sym(sym && !asym)
-              .descAct(calibration.descAct())
-              .lmHead(lmHead)
-              .gptq(calibration.gptq())
-              .alpha(calibration.alpha());
+              .lmHead(lmHead);
+      flags.apply(builder, Method.of(method));
       if (format != null) {
         builder.format(Format.of(format));
       }

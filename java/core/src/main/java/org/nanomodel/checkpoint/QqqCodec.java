@@ -96,7 +96,7 @@ final class QqqCodec extends Codec {
     if (perChannel) {
       return List.of(words, Shuffles.toTiles(arena, times(arena, w, 1 / NIBBLE_SHIFT)));
     }
-    StoredWeight two = weight.channelScales() == null ? secondLevel(arena, w) : weight;
+    StoredWeight two = weight.channelScales() == null ? stored(arena, w, scheme) : weight;
     Tensor channel = two.channelScales().reshape(1, w.n());
     Tensor group = Shuffles.toTiles(arena, ModuleParts.scales(two.codes()));
     return List.of(
@@ -114,10 +114,14 @@ final class QqqCodec extends Codec {
   }
 
   /**
-   * Two levels of the scales of one, as upstream QQQ: c = max |W| / 127 over a row of the quantized
-   * weight, s_group = s / c. Rounding the products to int8 changes the weight a little.
+   * In groups, two levels of the scales of one, as upstream QQQ: c = max |W| / 127 over a row of the
+   * quantized weight, s_group = s / c. Rounding the products to int8 changes the weight a little.
    */
-  private static StoredWeight secondLevel(Arena arena, QuantizedWeight w) {
+  @Override
+  public StoredWeight stored(Arena arena, QuantizedWeight w, ModuleScheme scheme) {
+    if (perChannel(scheme)) {
+      return StoredWeight.of(w);
+    }
     long n = w.n();
     var codes = QuantizedWeight.allocate(arena, BITS, n, w.k(), w.groupSize(), null, w.codes());
     MemorySegment.copy(w.zeros(), 0, codes.zeros(), 0, w.groups() * n);
@@ -127,10 +131,14 @@ final class QqqCodec extends Codec {
       channel.segment().set(FLOAT, 4 * r, c);
       for (long g = 0; g < w.groups(); g++) {
         float s = w.scales().get(FLOAT, 4 * (g * n + r));
-        codes.scales().set(FLOAT, 4 * (g * n + r), c == 0 ? 0 : s / c);
+        codes.scales().set(FLOAT, 4 * (g * n + r), c == 0 ? 0 : f16(s / c));
       }
     }
     return StoredWeight.ofTwoLevels(codes, channel);
+  }
+
+  private static float f16(float x) {
+    return Float.float16ToFloat(Float.floatToFloat16(x));
   }
 
   /** max |s * (q - 8)| of a row. */

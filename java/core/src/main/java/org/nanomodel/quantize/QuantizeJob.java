@@ -95,11 +95,10 @@ public final class QuantizeJob {
   }
 
   /**
-   * What method smoothquant would else gather from calibration data, which it then leaves alone.
+   * What smoothing would else gather from calibration data; method smoothquant then needs no other.
    */
   public QuantizeJob activationScales(ActivationScales value) {
-    this.activations =
-        Optional.ofNullable(value).filter(s -> config.method() == Method.SMOOTHQUANT);
+    this.activations = Optional.ofNullable(value).filter(s -> config.smooths());
     return this;
   }
 
@@ -145,9 +144,11 @@ public final class QuantizeJob {
   public QuantizeResult run() {
     began = System.nanoTime();
     plan();
-    requireCalibration();
-    if (activations.isPresent()) {
+    boolean scalesAreAll = activations.isPresent() && config.method() == Method.SMOOTHQUANT;
+    if (scalesAreAll) {
       calibration = Optional.empty();
+    } else {
+      requireCalibration();
     }
     var fingerprint =
         Fingerprint.of(source, config, calibration, activations, engine.tier(), maxShardBytes);
@@ -182,7 +183,7 @@ public final class QuantizeJob {
   }
 
   private void requireCalibration() {
-    if (config.method().isCalibrated() && calibration.isEmpty() && activations.isEmpty()) {
+    if (config.method().isCalibrated() && calibration.isEmpty()) {
       throw new NanoModelException(
           "method "
               + config.method()
@@ -209,29 +210,37 @@ public final class QuantizeJob {
     Ops ops = engine.ops(cancel);
     var floats = new LayerFloats(source);
     return switch (config.method()) {
-      case GPTQ ->
+      case GPTQ, QQQ ->
           new GptqLayers(
               source,
               config,
               plan,
               plan.scheme(config),
               calibration.orElseThrow(),
+              smoothing(job, ops),
               ops,
               clock,
               statesFolder(job));
       case AWQ ->
           new AwqLayers(source, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
       case SMOOTHQUANT ->
-          new SmoothLayers(
-              source,
-              activations.orElseGet(() ->
-                  ActivationScales.collect(
-                      source, calibration.orElseThrow(), ops, statesFolder(job))),
-              config.alpha(),
-              ops,
-              clock);
+          new SmoothLayers(source, smoothing(job, ops).orElseThrow(), ops, clock);
       default -> new RtnLayers(floats, ops, clock);
     };
+  }
+
+  /** Of methods that smooth, from scales that were given, or are gathered now. */
+  private Optional<Smoothing> smoothing(JobDirectory job, Ops ops) {
+    if (!config.smooths()) {
+      return Optional.empty();
+    }
+    long start = System.nanoTime();
+    var scales =
+        activations.orElseGet(() ->
+            ActivationScales.collect(source, calibration.orElseThrow(), ops, statesFolder(job)));
+    clock.since(start, PhaseClock.Phase.FORWARD);
+    boolean intoLinears = config.method() == Method.QQQ;
+    return Optional.of(new Smoothing(source.config(), scales, config.alpha(), intoLinears));
   }
 
   private Optional<Path> statesFolder(JobDirectory job) {

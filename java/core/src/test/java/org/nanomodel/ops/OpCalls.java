@@ -288,10 +288,10 @@ final class OpCalls {
                     in("factor", factor(a, engine)),
                     in(
                         "how|scaleType|mse",
-                        new GptqTriangle.Ranges(true, DataType.F32, false, false, 0),
-                        new GptqTriangle.Ranges(true, null, false, false, 0),
-                        new GptqTriangle.Ranges(true, DataType.I32, false, false, 0),
-                        new GptqTriangle.Ranges(true, DataType.F32, false, false, Float.NaN)))),
+                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.F32, false, false, 0),
+                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, null, false, false, 0),
+                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.I32, false, false, 0),
+                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.F32, false, false, Float.NaN)))),
         call(
             "awqRound",
             a ->
