@@ -259,7 +259,7 @@ NM_TEST(rtn_and_dequantize_refuse_bad_arguments_by_name) {
     a = rtn_args(w.data(), 64, true, NM_F64, codes);
     NM_REFUSED(nm_rtn(engine, &a), NM_ERR_ARGUMENT, "scale_type: got 3");
     a = rtn_args(w.data(), 64, true, NM_F16, codes);
-    a.sym = 2;
+    a.sym = 3;
     NM_REFUSED(nm_rtn(engine, &a), NM_ERR_ARGUMENT, "sym: got 3");
     a.out = nullptr;
     NM_REFUSED(nm_rtn(engine, &a), NM_ERR_ARGUMENT, "out: got NULL");
