@@ -22,9 +22,7 @@ static_assert(kLimits % kForms == 0);
 /** How groups are rounded: common to both searches. */
 struct Rounding {
   template <class Args>
-  explicit Rounding(const Args& a)
-      : sym(a.sym != 0), scale_type(a.scale_type), max_code(static_cast<float>((1 << a.bits) - 1)) {
-    check_range("bits", a.bits, 2, 8);
+  explicit Rounding(const Args& a) : sym(a.sym != 0), scale_type(a.scale_type), max_code(largest_code(a.bits)) {
     check_range("sym", a.sym, 0, 1);
     check_scale_type(a.scale_type);
     check_range("n", a.n, 1, kMaxBytes);
@@ -47,6 +45,12 @@ struct Rounding {
       std::fill_n(back, count, 0.0f);
     }
     return true;
+  }
+
+  /** Checked before it is a shift: one by a negative number is undefined. */
+  static float largest_code(int32_t bits) {
+    check_range("bits", bits, 2, 8);
+    return static_cast<float>((1 << bits) - 1);
   }
 
   const bool sym;

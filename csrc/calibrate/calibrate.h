@@ -1,4 +1,4 @@
-// Round to nearest, and integer weights back to float32; the inner loops of AWQ's searches.
+// Round to nearest, and integer weights back to float32; the inner loops of AWQ's searches; EoRA.
 #pragma once
 
 #include <cstdint>
@@ -45,5 +45,6 @@ void rtn(Engine& engine, const nm_rtn_args& args);
 void dequantize(Engine& engine, const nm_dequantize_args& args);
 void awq_round(Engine& engine, const nm_awq_round_args& args);
 void awq_clip(Engine& engine, const nm_awq_clip_args& args);
+void eora(Engine& engine, const nm_eora_args& args);
 
 }  // namespace nm

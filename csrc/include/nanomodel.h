@@ -695,6 +695,29 @@ typedef struct nm_awq_clip_args {
 } nm_awq_clip_args;
 NM_API int32_t nm_awq_clip(nm_engine *engine, const nm_awq_clip_args *args);
 
+/* ---------- EoRA (Liu et al. 2024): what a quantized weight lost, as a product of two thin matrices ---------- */
+
+/*
+ * B[N,rank] A[rank,K], of all such products the one with the least |X (D - B A)^T|^2 over the rows X that `gram` was made
+ * of; `taken` is what it takes off |X D^T|^2, within a few millionths of the most that is possible. Column i of B is as
+ * long as row i of A. Where X says nothing, |D - B A| <= |D|. The first columns serve best, so that a smaller rank is a
+ * part of a larger one. Sums in float64; a D or gram that is not finite is NM_ERR_ARGUMENT.
+ */
+typedef struct nm_eora_args {
+  uint32_t struct_size;
+  int32_t reserved;
+  int64_t n, k;
+  int64_t rank;   /* 1..min(N,K) */
+  const float *d; /* [N,K] the weight less the quantized one */
+  int64_t d_stride;
+  const double *gram; /* triangle of K in strips, as from nm_gram */
+  float *a;           /* [rank,K] */
+  float *b;           /* [N,rank] */
+  double *taken;      /* [1] */
+  const int32_t *cancel;
+} nm_eora_args;
+NM_API int32_t nm_eora(nm_engine *engine, const nm_eora_args *args);
+
 #ifdef __cplusplus
 }
 #endif

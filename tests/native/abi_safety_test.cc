@@ -82,6 +82,7 @@ class Calls {
   nm_gptq_quantize_args quantize_ = args<nm_gptq_quantize_args>();
   nm_awq_round_args round_ = args<nm_awq_round_args>();
   nm_awq_clip_args clip_ = args<nm_awq_clip_args>();
+  nm_eora_args eora_ = args<nm_eora_args>();
 };
 
 void Calls::fill_batch() {
@@ -260,6 +261,13 @@ void Calls::fill_gptq() {
   round_.w_stride = round_.y_stride = clip_.w_stride = kCols;
   round_.scale = clip_.scale = scale;
   clip_.gram = gram_.gram;
+  eora_.n = eora_.k = eora_.d_stride = kCols;
+  eora_.rank = 4;
+  eora_.d = memory<float>(kCols * kCols);
+  eora_.gram = gram_.gram;
+  eora_.a = memory<float>(4 * kCols);
+  eora_.b = memory<float>(4 * kCols);
+  eora_.taken = memory<double>(1);
 }
 
 #define POINTER(s, f) field(#f, Kind::kPointer, (s).f)
@@ -441,6 +449,10 @@ std::vector<Entry> Calls::gptq() {
   all.push_back(OP(nm_awq_clip, l,
                    {ENUM(l, bits), ENUM(l, sym), ENUM(l, scale_type), COUNT(l, n), COUNT(l, k), COUNT(l, group_size),
                     POINTER(l, gram), OPTIONAL(l, scale), POINTER(l, w), COUNT(l, w_stride), CANCEL(l)}));
+  nm_eora_args& e = eora_;
+  all.push_back(OP(nm_eora, e,
+                   {COUNT(e, n), COUNT(e, k), COUNT(e, rank), POINTER(e, d), COUNT(e, d_stride), POINTER(e, gram),
+                    POINTER(e, a), POINTER(e, b), POINTER(e, taken), CANCEL(e)}));
   return all;
 }
 
@@ -667,7 +679,8 @@ NM_TEST(a_packed_image_of_any_bytes_is_refused_or_runs) {
 
 /** A function of the header that no test above names would be a hole in the table. */
 NM_TEST(the_table_names_every_function_of_the_header) {
-  std::ifstream header(NM_SOURCE_DIR "/csrc/include/nanomodel.h"), self(__FILE__);
+  std::ifstream header(NM_SOURCE_DIR "/csrc/include/nanomodel.h"),
+      self(NM_SOURCE_DIR "/tests/native/abi_safety_test.cc");
   NM_CHECK(header.good() && self.good());
   std::stringstream text;
   text << self.rdbuf();

@@ -27,7 +27,12 @@ public final class AutoNanoModel {
 
   /** Opens a model to be run on an engine of these options. */
   public static NanoModel load(Path model, EngineOptions options) {
-    return NanoModel.open(model, Optional.empty(), options);
+    return load(model, options, Adapter.stored());
+  }
+
+  /** The same with another adapter than the one in the model's folder, or without. */
+  public static NanoModel load(Path model, EngineOptions options, Adapter adapter) {
+    return NanoModel.open(model, Optional.empty(), options, adapter);
   }
 
   /**
@@ -45,7 +50,7 @@ public final class AutoNanoModel {
 
   /** Opens a float model to be quantized on an engine of these options. */
   public static NanoModel load(Path model, QuantizeConfig config, EngineOptions options) {
-    return NanoModel.open(model, Optional.of(config), options);
+    return NanoModel.open(model, Optional.of(config), options, Adapter.stored());
   }
 
   /**

@@ -1,16 +1,12 @@
 package org.nanomodel;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Consumer;
-import java.util.function.Supplier;
 import org.nanomodel.checkpoint.CheckpointFiles;
 import org.nanomodel.checkpoint.DurableFiles;
 import org.nanomodel.checkpoint.ModelDirectory;
@@ -18,7 +14,6 @@ import org.nanomodel.data.TextData;
 import org.nanomodel.evaluate.Perplexity;
 import org.nanomodel.evaluate.PerplexityOptions;
 import org.nanomodel.evaluate.PerplexityResult;
-import org.nanomodel.events.LoadEvent;
 import org.nanomodel.generate.FinishReason;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.generate.GenerateResult;
@@ -35,7 +30,6 @@ import org.nanomodel.quantize.Calibration;
 import org.nanomodel.quantize.QuantizeJob;
 import org.nanomodel.quantize.QuantizeListener;
 import org.nanomodel.quantize.QuantizeResult;
-import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 import org.nanomodel.tokenizer.Tokenizer;
 
@@ -48,52 +42,27 @@ import org.nanomodel.tokenizer.Tokenizer;
  * an {@link IllegalStateException}.
  */
 public final class NanoModel implements AutoCloseable {
-  private final Engine engine;
+  private final OpenModel model;
   private final Optional<QuantizeConfig> quantizeConfig;
-  // Held while the model changes: loading, quantizing, closing. What is there already is read
-  // without it, so that a listener may ask for it while another thread waits for its end.
-  private final ReentrantLock change = new ReentrantLock();
-  private volatile ModelDirectory directory;
-  private volatile Config config;
-  private volatile CausalModel graph;
-  private volatile GenerationLoop loop;
-  private volatile Optional<Tokenizer> tokenizer;
-  private volatile boolean closed;
-  private Path work;
   private boolean quantized;
 
-  private NanoModel(Engine engine, Path path, Optional<QuantizeConfig> quantizeConfig) {
-    this.engine = engine;
+  private NanoModel(OpenModel model, Optional<QuantizeConfig> quantizeConfig) {
+    this.model = model;
     this.quantizeConfig = quantizeConfig;
-    this.directory = ModelDirectory.open(path, engine);
-    try {
-      this.config = directory.config();
-      directory.requireReadable();
-    } catch (RuntimeException e) {
-      directory.close();
-      throw e;
-    }
   }
 
-  static NanoModel open(Path path, Optional<QuantizeConfig> config, EngineOptions options) {
-    Engine engine = Engine.open(options);
-    try {
-      return new NanoModel(engine, path, config);
-    } catch (RuntimeException | Error e) {
-      engine.close();
-      throw e;
-    }
+  static NanoModel open(
+      Path path, Optional<QuantizeConfig> config, EngineOptions options, Adapter adapter) {
+    return new NanoModel(OpenModel.open(path, options, adapter), config);
   }
 
   /** The directory it stands on. */
   public ModelDirectory directory() {
-    checkOpen();
-    return directory;
+    return model.directory();
   }
 
   public Config config() {
-    checkOpen();
-    return config;
+    return model.config();
   }
 
   /** What it is to be quantized with, or was. */
@@ -102,29 +71,12 @@ public final class NanoModel implements AutoCloseable {
   }
 
   public Engine engine() {
-    checkOpen();
-    return engine;
+    return model.engine();
   }
 
   /** Empty for a model without a tokenizer, which works with ids. */
   public Optional<Tokenizer> tokenizer() {
-    checkOpen();
-    Optional<Tokenizer> known = tokenizer;
-    return known != null ? known : locked(this::openTokenizer);
-  }
-
-  private Optional<Tokenizer> openTokenizer() {
-    if (tokenizer == null) {
-      Optional<Tokenizer> found = Tokenizer.find(directory.path());
-      try {
-        found.ifPresent(t -> t.requireWithin(config.vocabSize()));
-      } catch (BadModelException e) {
-        found.get().close();
-        throw e;
-      }
-      tokenizer = found;
-    }
-    return tokenizer;
+    return model.tokenizer();
   }
 
   /**
@@ -132,43 +84,12 @@ public final class NanoModel implements AutoCloseable {
    * it.
    */
   public CausalModel graph() {
-    checkOpen();
-    CausalModel known = graph;
-    return known != null ? known : locked(this::loadGraph);
+    return model.graph();
   }
 
-  private CausalModel loadGraph() {
-    if (graph == null) {
-      var event = new LoadEvent();
-      event.begin();
-      graph = CausalModel.load(engine, config, directory);
-      record(event);
-    }
-    return graph;
-  }
-
-  private void record(LoadEvent event) {
-    event.end();
-    if (event.shouldCommit()) {
-      event.model = directory.path().toString();
-      event.layers = config.layers();
-      event.bytes = graph.bytes();
-      event.device = engine.device().toString();
-      event.tier = engine.tier();
-      event.threads = engine.threads();
-      event.commit();
-    }
-  }
-
-  /** Runs what changes an open model; others who do wait. */
-  private <T> T locked(Supplier<T> action) {
-    change.lock();
-    try {
-      checkOpen();
-      return action.get();
-    } finally {
-      change.unlock();
-    }
+  /** What answers all requests, started now if it was not. It is the model's own. */
+  public GenerationLoop loop() {
+    return model.loop();
   }
 
   /** Continues a text, greedily, up to the default number of tokens; the new text only. */
@@ -200,7 +121,7 @@ public final class NanoModel implements AutoCloseable {
   private GenerateResult resultOf(Generation generation) {
     GenerateResult result = generation.result();
     if (result.finishReason() == FinishReason.CANCEL) {
-      checkOpen();
+      model.checkOpen();
     }
     return result;
   }
@@ -239,21 +160,6 @@ public final class NanoModel implements AutoCloseable {
       generation.forEach(listener);
       return resultOf(generation);
     }
-  }
-
-  /** What answers all requests, started now if it was not. It is the model's own. */
-  public GenerationLoop loop() {
-    GenerationLoop current = loop;
-    if (current != null && !current.isClosed()) {
-      checkOpen();
-      return current;
-    }
-    return locked(() -> {
-      if (loop == null || loop.isClosed()) {
-        loop = new GenerationLoop(graph(), tokenizer());
-      }
-      return loop;
-    });
   }
 
   /** Ids of a text with the special tokens that the model expects around it. */
@@ -298,19 +204,9 @@ public final class NanoModel implements AutoCloseable {
    * The logits of every position, F32 [T, V]; memory of their own, freed when no longer reachable.
    */
   public Tensor logits(int[] ids) {
-    int vocab = config().vocabSize();
-    Tensor all = Tensor.allocate(Arena.ofAuto(), DataType.F32, ids.length, vocab);
-    try (var scorer = new Scorer(graph(), engine.ops(), Math.max(1, ids.length))) {
-      scorer.run(
-          ids,
-          (first, rows) -> {
-            for (long r = 0; r < rows.rows(); r++) {
-              MemorySegment row = rows.rows(r, 1).segment();
-              MemorySegment.copy(row, 0, all.segment(), 4L * vocab * (first + r), 4L * vocab);
-            }
-          });
+    try (var scorer = new Scorer(graph(), engine().ops(), Math.max(1, ids.length))) {
+      return scorer.logits(ids);
     }
-    return all;
   }
 
   /** Perplexity over {@code data}. */
@@ -332,7 +228,7 @@ public final class NanoModel implements AutoCloseable {
    * @param calibration not read by round to nearest, and may be null
    */
   public QuantizeResult quantize(TextData calibration) {
-    return locked(() -> quantizeInPlace(calibration));
+    return model.changing(() -> quantizeInPlace(calibration));
   }
 
   private QuantizeResult quantizeInPlace(TextData calibration) {
@@ -342,12 +238,11 @@ public final class NanoModel implements AutoCloseable {
       Path made = Files.createTempDirectory(Files.createDirectories(Path.of(parent)), "nanomodel-");
       try {
         var result = quantize(calibration, made.resolve("model"), QuantizeListener.NONE);
-        work = made;
+        model.removeAtClose(made);
         return result;
-      } finally {
-        if (work == null) {
-          DurableFiles.deleteTree(made);
-        }
+      } catch (RuntimeException | Error e) {
+        DurableFiles.deleteTree(made);
+        throw e;
       }
     } catch (IOException e) {
       throw new NanoModelException("cannot make a working directory: " + e, e);
@@ -362,24 +257,24 @@ public final class NanoModel implements AutoCloseable {
    * @param calibration not read by round to nearest, and may be null
    */
   public QuantizeResult quantize(TextData calibration, Path output, QuantizeListener listener) {
-    return locked(() -> quantizeInto(calibration, output, listener));
+    return model.changing(() -> quantizeInto(calibration, output, listener));
   }
 
   private QuantizeResult quantizeInto(
       TextData calibration, Path output, QuantizeListener listener) {
     var quantizeConfig = requireConfig();
-    var job = QuantizeJob.of(directory(), quantizeConfig, engine, output).listener(listener);
-    if (calibration != null && quantizeConfig.method().isCalibrated()) {
+    var job = QuantizeJob.of(directory(), quantizeConfig, engine(), output).listener(listener);
+    if (calibration != null && quantizeConfig.isCalibrated()) {
       job.calibration(Calibration.of(calibration, tokenizer(), config()));
     }
     var result = job.run();
-    standOn(result.output());
+    model.standOn(result.output());
     quantized = true;
     return result;
   }
 
   private QuantizeConfig requireConfig() {
-    checkOpen();
+    model.checkOpen();
     if (quantized) {
       throw new NanoModelException("the model is quantized already");
     }
@@ -388,26 +283,11 @@ public final class NanoModel implements AutoCloseable {
             "the model was loaded without a QuantizeConfig: use AutoNanoModel.load(path, config)"));
   }
 
-  private void standOn(Path path) {
-    var next = ModelDirectory.open(path, engine);
-    if (loop != null) {
-      loop.close();
-      loop = null;
-    }
-    if (graph != null) {
-      graph.close();
-      graph = null;
-    }
-    directory.close();
-    directory = next;
-    config = next.config();
-  }
-
   /**
    * Copies the checkpoint it stands on into a new directory; it appears there whole or not at all.
    */
   public void save(Path output) {
-    locked(() -> copyTo(output));
+    model.changing(() -> copyTo(output));
   }
 
   private Path copyTo(Path output) {
@@ -415,14 +295,8 @@ public final class NanoModel implements AutoCloseable {
       throw new NanoModelException(
           "the model is not quantized yet: call quantize first, then save");
     }
-    CheckpointFiles.copy(directory, output);
+    CheckpointFiles.copy(directory(), output);
     return output;
-  }
-
-  private void checkOpen() {
-    if (closed) {
-      throw new IllegalStateException("the model is closed");
-    }
   }
 
   /**
@@ -433,42 +307,6 @@ public final class NanoModel implements AutoCloseable {
    */
   @Override
   public void close() {
-    if (closed) {
-      return;
-    }
-    boolean inside =
-        change.isHeldByCurrentThread()
-            || loop != null && loop.isOwnThread()
-            || graph != null && graph.isUsedByThisThread();
-    if (inside) {
-      throw new IllegalStateException("the model cannot be closed by a listener that it calls");
-    }
-    change.lock();
-    try {
-      if (closed) {
-        return;
-      }
-      closed = true;
-    } finally {
-      change.unlock();
-    }
-    free(); // without the lock: those who are waited for may still ask for things
-  }
-
-  private void free() {
-    if (loop != null) {
-      loop.close();
-    }
-    if (graph != null) {
-      graph.close();
-    }
-    if (tokenizer != null) {
-      tokenizer.ifPresent(Tokenizer::close);
-    }
-    directory.close();
-    engine.close();
-    if (work != null) {
-      DurableFiles.deleteTree(work);
-    }
+    model.close();
   }
 }

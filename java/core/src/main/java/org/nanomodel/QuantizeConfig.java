@@ -8,8 +8,8 @@ import java.util.Optional;
 import java.util.Set;
 import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.DynamicOverrides;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModuleScheme;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.quantize.GptqOptions;
 import org.nanomodel.tensor.DataType;
 
@@ -27,6 +27,7 @@ import org.nanomodel.tensor.DataType;
  * @param format the layout of the checkpoint
  * @param dynamic what differs for modules that a regular expression names
  * @param gptq what methods gptq and qqq are told beyond that
+ * @param adapterRank of the low-rank adapter that EoRA makes for each module; 0 = none
  * @param smooth whether method qqq scales large activations down first; smoothquant always does
  * @param alpha how much of what makes activations large smoothing moves into weights, 0..1
  */
@@ -40,10 +41,13 @@ public record QuantizeConfig(
     Format format,
     DynamicOverrides dynamic,
     GptqConfig gptq,
+    int adapterRank,
     boolean smooth,
     double alpha) {
 
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
+  private static final int MAX_RANK = 4096;
+  private static final Set<Method> WITH_ADAPTER = EnumSet.of(Method.RTN, Method.GPTQ, Method.AWQ);
   private static final Set<Format> WITH_COLUMN_GROUPS =
       EnumSet.of(Format.GPTQ, Format.GPTQ_V2, Format.COMPRESSED_TENSORS);
 
@@ -65,7 +69,25 @@ public record QuantizeConfig(
     if (!(alpha >= 0 && alpha <= 1)) {
       throw new NanoModelException("alpha " + alpha + ": expected 0 to 1");
     }
+    checkRank("", adapterRank);
+    if (hasAdapter(adapterRank, dynamic) && !WITH_ADAPTER.contains(method)) {
+      throw new NanoModelException(
+          "adapter: method " + method + " makes none: use one of " + WITH_ADAPTER);
+    }
     checkScheme("", new ModuleScheme(bits, groupSize, sym, descAct), method, format, gptq);
+  }
+
+  private static void checkRank(String at, long rank) {
+    if (rank < 0 || rank > MAX_RANK) {
+      throw new NanoModelException(
+          at + "adapter rank " + rank + ": expected 0 (none) to " + MAX_RANK);
+    }
+  }
+
+  private static boolean hasAdapter(int rank, DynamicOverrides dynamic) {
+    return rank > 0
+        || dynamic.toJson().findValues("adapter").stream()
+            .anyMatch(a -> a.path("rank").asInt() > 0);
   }
 
   private static void checkScheme(
@@ -122,6 +144,7 @@ public record QuantizeConfig(
   public Optional<ModuleScheme> scheme(String module) {
     var scheme = dynamic.apply(module, defaults());
     scheme.ifPresent(s -> checkScheme(module + ": ", s, method, format, gptq(module)));
+    adapterRank(module); // checks it
     return scheme.map(s -> written(s, method, gptq(module)));
   }
 
@@ -148,6 +171,30 @@ public record QuantizeConfig(
     return gptq.with(dynamic.values(module), "dynamic for " + module);
   }
 
+  /** The rank of the adapter of one module, after overrides ({@code adapter.rank}); 0 = none. */
+  public int adapterRank(String module) {
+    JsonNode rank = dynamic.values(module).path("adapter").path("rank");
+    if (rank.isMissingNode() || rank.isNull()) {
+      return adapterRank;
+    }
+    if (!rank.canConvertToInt() || !rank.isIntegralNumber()) {
+      throw new NanoModelException(
+          "dynamic for " + module + ": adapter.rank is " + rank + ", expected a whole number");
+    }
+    checkRank("dynamic for " + module + ": ", rank.intValue());
+    return rank.intValue();
+  }
+
+  /** Whether any module may get an adapter. */
+  public boolean hasAdapter() {
+    return hasAdapter(adapterRank, dynamic);
+  }
+
+  /** Whether it takes calibration data. */
+  public boolean isCalibrated() {
+    return method.isCalibrated() || hasAdapter();
+  }
+
   /** What holds for modules that no override names. */
   public ModuleScheme defaults() {
     return new ModuleScheme(bits, groupSize, sym, descAct);
@@ -171,6 +218,9 @@ public record QuantizeConfig(
     json.put("method", method.value());
     json.put("format", format.value());
     json.put("sym", sym);
+    if (adapterRank > 0) {
+      json.putObject("adapter").put("name", "lora").put("rank", adapterRank);
+    }
     describe(json);
     return json;
   }
@@ -200,6 +250,7 @@ public record QuantizeConfig(
     private DynamicOverrides dynamic = DynamicOverrides.NONE;
     private Optional<GptqConfig> gptq = Optional.empty();
     private boolean smooth = true;
+    private int adapterRank;
     private double alpha = 0.5;
 
     private Builder() {}
@@ -255,6 +306,15 @@ public record QuantizeConfig(
       return this;
     }
 
+    /**
+     * The rank of the adapters that EoRA makes, which give back a part of what quantizing takes; 16
+     * to 128 as a rule. Needs calibration.
+     */
+    public Builder adapterRank(int rank) {
+      this.adapterRank = rank;
+      return this;
+    }
+
     /** Whether method qqq scales large activations down first; it does as a rule. */
     public Builder smooth(boolean smooth) {
       this.smooth = smooth;
@@ -291,6 +351,7 @@ public record QuantizeConfig(
           chosen,
           dynamic,
           how,
+          adapterRank,
           smooth,
           alpha);
     }

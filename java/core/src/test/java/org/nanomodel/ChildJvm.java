@@ -13,6 +13,10 @@ public final class ChildJvm {
   /** Not started yet; standard error joins standard output. */
   public static ProcessBuilder of(List<String> options, Class<?> main, String... arguments) {
     var command = new ArrayList<String>();
+    if (System.getProperty("os.name").equals("Linux")) {
+      // A build in the background of a shell ignores SIGINT, and its children would inherit that.
+      command.addAll(List.of("env", "--default-signal=INT"));
+    }
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.add("--enable-native-access=ALL-UNNAMED");
     command.addAll(options);

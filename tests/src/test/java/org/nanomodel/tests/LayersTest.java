@@ -30,6 +30,8 @@ class LayersTest {
           .definedBy(ROOT + ".ops..", ROOT + ".tensor..")
           .layer("ffi")
           .definedBy(ROOT + ".ffi..")
+          .layer("json")
+          .definedBy(ROOT + ".json..")
           .whereLayer("cli")
           .mayNotBeAccessedByAnyLayer()
           .whereLayer("jobs")
@@ -41,7 +43,9 @@ class LayersTest {
           .whereLayer("ops")
           .mayOnlyBeAccessedByLayers("cli", "jobs", "model", "files")
           .whereLayer("ffi")
-          .mayOnlyBeAccessedByLayers("ops", "files");
+          .mayOnlyBeAccessedByLayers("ops", "files")
+          .whereLayer("json")
+          .mayOnlyBeAccessedByLayers("cli", "jobs", "model", "files");
 
   @ArchTest
   static final ArchRule onlyFfiTouchesTheGeneratedBindings =
@@ -51,6 +55,16 @@ class LayersTest {
           .should()
           .dependOnClassesThat()
           .resideInAPackage(ROOT + ".ffi.generated..");
+
+  /** So that the metadata of native-image, which is derived from that package, has all of them. */
+  @ArchTest
+  static final ArchRule onlyFfiDescribesForeignFunctions =
+      noClasses()
+          .that()
+          .resideOutsideOfPackage(ROOT + ".ffi..")
+          .should()
+          .dependOnClassesThat()
+          .haveFullyQualifiedName("java.lang.foreign.FunctionDescriptor");
 
   @ArchTest
   static final ArchRule safetensorsStandsAlone =

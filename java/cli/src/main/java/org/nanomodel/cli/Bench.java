@@ -16,6 +16,7 @@ import org.nanomodel.evaluate.MarkdownTable;
 import org.nanomodel.evaluate.Throughput;
 import org.nanomodel.ops.EngineOptions;
 import picocli.CommandLine.Command;
+import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Option;
 
 /** {@code bench}: tokens per second, with the flags and columns of llama-bench. */
@@ -117,6 +118,8 @@ final class Bench extends Verb {
 
   private final List<Row> rows = new ArrayList<>();
 
+  @Mixin private AdapterFlag adapter;
+
   @Override
   void run() {
     String how = format != null ? format : console().json() ? "json" : "md";
@@ -197,7 +200,7 @@ final class Bench extends Verb {
 
   private void measure(
       Path path, EngineOptions options, List<Throughput.Test> tests, boolean lines) {
-    try (NanoModel model = AutoNanoModel.load(path, options)) {
+    try (NanoModel model = AutoNanoModel.load(path, options, adapter.get())) {
       ModelSize size = ModelSize.of(model.directory());
       for (Throughput.Test test : tests) {
         String name = path.toAbsolutePath().normalize().getFileName().toString();

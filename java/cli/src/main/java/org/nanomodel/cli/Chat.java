@@ -28,11 +28,13 @@ final class Chat extends Verb {
 
   @Mixin private ChatFlags chat;
   @Mixin private SamplingFlags sampling;
+  @Mixin private AdapterFlag adapter;
   @Mixin private EngineFlags engine;
 
   @Override
   void run() throws IOException {
-    try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options());
+    try (NanoModel loaded =
+            AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get());
         TurnSignal signal = new TurnSignal(console(), this::quit)) {
       Tokenizer tokenizer =
           loaded

@@ -64,7 +64,9 @@ final class Compare extends Verb {
   @Option(
       names = "--calibration",
       paramLabel = "DATA",
-      description = "What gptq runs the model on: a file, or a bundled text (stories-calib).")
+      description =
+          "What gptq, awq, qqq and smoothquant run the model on: a file, or a bundled text"
+              + " (stories-calib).")
   private String calibration;
 
   @Option(
@@ -127,7 +129,7 @@ final class Compare extends Verb {
   }
 
   private TextData calibrationData(List<QuantizeConfig> configs) {
-    if (configs.stream().noneMatch(config -> config.method().isCalibrated())) {
+    if (configs.stream().noneMatch(config -> config.isCalibrated())) {
       return null;
     }
     if (calibration == null) {
@@ -189,7 +191,7 @@ final class Compare extends Verb {
     String markdown = report.toMarkdown();
     try {
       report.writePng(plot);
-      markdown += "\n![Perplexity and size](compare.png)\n";
+      markdown += "\n![Perplexity, divergence and size](compare.png)\n";
     } catch (IOException e) {
       console().note("no picture: %s", e.getMessage());
       plot = null;

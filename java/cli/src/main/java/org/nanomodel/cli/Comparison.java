@@ -121,7 +121,7 @@ final class Comparison {
     try (NanoModel model = AutoNanoModel.load(source, candidate.config(), options)) {
       var job =
           QuantizeJob.of(model.directory(), candidate.config(), model.engine(), candidate.path());
-      if (candidate.config().method().isCalibrated()) {
+      if (candidate.config().isCalibrated()) {
         job.calibration(Calibration.of(calibration, model.tokenizer(), model.config()));
       }
       var result = job.overwrite(overwrite).cancel(console.cancel()).run();

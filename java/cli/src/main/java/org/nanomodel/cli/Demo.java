@@ -102,7 +102,7 @@ final class Demo extends Verb {
     String note = "";
     try {
       report.writePng(plot);
-      markdown += "\n![Perplexity and size](demo.png)\n";
+      markdown += "\n![Perplexity, divergence and size](demo.png)\n";
     } catch (IOException e) {
       plot = null;
       note = e.getMessage();

@@ -79,6 +79,7 @@ final class Eval extends Verb {
               + " the reference then runs once for many variants.")
   private Path referenceLogits;
 
+  @Mixin private AdapterFlag adapter;
   @Mixin private EngineFlags engine;
 
   @Override
@@ -98,7 +99,8 @@ final class Eval extends Verb {
     }
     PerplexityOptions options = new PerplexityOptions(Protocol.of(protocol), window, stride);
     TextData text = data.open();
-    try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options())) {
+    try (NanoModel loaded =
+        AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get())) {
       if (kl) {
         divergence(loaded, text, options);
       } else {

@@ -65,13 +65,15 @@ final class Generate extends Verb {
 
   @Mixin private ChatFlags chatFlags;
 
+  @Mixin private AdapterFlag adapter;
   @Mixin private EngineFlags engine;
 
   @Override
   void run() throws IOException {
     check();
     long seed = sampling.seed();
-    try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options())) {
+    try (NanoModel loaded =
+        AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get())) {
       Optional<ChatTemplate> template = template(loaded.tokenizer());
       List<int[]> prompts = prompts(loaded.tokenizer(), template);
       List<Integer> ends =

@@ -2,7 +2,9 @@ package org.nanomodel.cli;
 
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.nio.file.Path;
 import java.util.Arrays;
+import org.nanomodel.checkpoint.AdapterDirectory;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.ModelSize;
 import org.nanomodel.checkpoint.ModuleScheme;
@@ -46,6 +48,8 @@ final class Inspect extends Verb {
           .quantization()
           .flatMap(QuantizationConfig::unsupported)
           .ifPresent(what -> json.put("unsupported", what));
+      json.putNull("adapter");
+      AdapterDirectory.find(directory.path()).ifPresent(folder -> adapter(folder, json));
       if (tensors) {
         list(directory, json.putArray("tensors"));
       }
@@ -75,6 +79,16 @@ final class Inspect extends Verb {
             .print(
                 "  %-60s %-5s %s", tensor.name(), tensor.dtype(), Arrays.toString(tensor.shape()));
       }
+    }
+  }
+
+  private void adapter(Path folder, ObjectNode json) {
+    try (AdapterDirectory adapter = AdapterDirectory.open(folder)) {
+      int modules = adapter.modules().size();
+      console()
+          .print("adapter       %d modules, %.1f MB in %s", modules, adapter.bytes() / 1e6, folder);
+      ObjectNode node = json.putObject("adapter").put("path", folder.toString());
+      node.put("modules", modules).put("bytes", adapter.bytes());
     }
   }
 

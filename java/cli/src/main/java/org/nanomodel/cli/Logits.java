@@ -43,6 +43,7 @@ final class Logits extends Verb {
       description = "The file to write. With --data it has logits.0, logits.1, ...")
   private Path output;
 
+  @Mixin private AdapterFlag adapter;
   @Mixin private EngineFlags engine;
 
   @Override
@@ -50,7 +51,8 @@ final class Logits extends Verb {
     if ((inputIds == null) == !data.given()) {
       throw new UsageException("Give one of --input-ids and --data");
     }
-    try (NanoModel loaded = AutoNanoModel.load(model.resolve(environment()), engine.options())) {
+    try (NanoModel loaded =
+        AutoNanoModel.load(model.resolve(environment()), engine.options(), adapter.get())) {
       List<int[]> rows = rows(loaded);
       List<TensorSpec> plan = new ArrayList<>();
       for (int i = 0; i < rows.size(); i++) {

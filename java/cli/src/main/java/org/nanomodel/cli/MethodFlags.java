@@ -62,14 +62,14 @@ final class MethodFlags {
   @Option(
       names = "--damp-percent",
       paramLabel = "D",
-      description = 
+      description =
           "gptq, qqq: share of the mean diagonal that is added to it. Default: 0.05, qqq 0.005.")
   private Double dampPercent;
 
   @Option(
       names = "--damp-auto-increment",
       paramLabel = "D",
-      description = 
+      description =
           "gptq, qqq: what damp grows by where it does not suffice. Default: 0.01, qqq 0.001.")
   private Double dampAutoIncrement;
 
@@ -124,10 +124,12 @@ final class MethodFlags {
   }
 
   /** Gives a job the data and the activation scales that its method needs. */
-  void prepare(QuantizeJob job, Console console, Method method, ModelDirectory source) {
-    noteUnused(console, method);
-    if (method.isCalibrated() && !(method == Method.SMOOTHQUANT && actScales != null)) {
-      job.calibration(data.open(console, "method " + method, source));
+  void prepare(QuantizeJob job, Console console, QuantizeConfig config, ModelDirectory source) {
+    Method method = config.method();
+    noteUnused(console, config);
+    if (config.isCalibrated() && !(method == Method.SMOOTHQUANT && actScales != null)) {
+      String who = method.isCalibrated() ? "method " + method : "an adapter";
+      job.calibration(data.open(console, who, source));
     }
     if (actScales != null) {
       job.activationScales(ActivationScales.read(actScales));
@@ -135,7 +137,8 @@ final class MethodFlags {
     data.offload().ifPresent(folder -> job.offloadToDisk(folder.orElse(null)));
   }
 
-  private void noteUnused(Console console, Method method) {
+  private void noteUnused(Console console, QuantizeConfig config) {
+    Method method = config.method();
     if (method.isCalibrated()) {
       return;
     }
@@ -146,12 +149,12 @@ final class MethodFlags {
     flags.put("--mse", mse);
     flags.put("--damp-percent", dampPercent);
     flags.put("--damp-auto-increment", dampAutoIncrement);
-    flags.put("--true-sequential", trueSequential);
+    flags.put("--true-sequential", config.hasAdapter() ? null : trueSequential);
     flags.put("--alpha", alpha);
     flags.put("--smooth", smooth);
     flags.put("--act-scales", actScales);
     flags.values().removeIf(Objects::isNull);
-    List<String> given = new ArrayList<>(data.given());
+    List<String> given = new ArrayList<>(config.hasAdapter() ? List.of() : data.given());
     given.addAll(flags.keySet());
     if (!given.isEmpty()) {
       console.note("note: method %s does not use %s", method, String.join(", ", given));

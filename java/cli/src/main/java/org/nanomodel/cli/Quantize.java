@@ -13,6 +13,7 @@ import org.nanomodel.Format;
 import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
+import org.nanomodel.checkpoint.AdapterDirectory;
 import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.ops.Engine;
@@ -100,6 +101,15 @@ final class Quantize extends Verb {
   @Option(names = "--lm-head", description = "Quantize the output head too.")
   private boolean lmHead;
 
+  @Option(
+      names = "--adapter-rank",
+      paramLabel = "R",
+      defaultValue = "0",
+      description =
+          "Give back a part of what quantizing takes by low-rank adapters of this rank (EoRA),"
+              + " written into DIR/adapter; 16 to 128 as a rule. Needs --calibration. Default: none.")
+  private int adapterRank;
+
   @Mixin private MethodFlags flags;
   @Mixin private ShardFlag shards;
 
@@ -115,6 +125,7 @@ final class Quantize extends Verb {
   @Mixin private EngineFlags engine;
 
   private Map<String, Double> phases = Map.of();
+  private long adapterBytes;
 
   @Override
   void run() throws IOException {
@@ -128,8 +139,9 @@ final class Quantize extends Verb {
               .restart(restart)
               .cancel(console().cancel())
               .listener(new Watcher());
-      flags.prepare(job, console(), config.method(), source);
+      flags.prepare(job, console(), config, source);
       preflight(job.plan());
+      adapterBytes = job.plan().adapterBytes(config);
       job.plan().warnings().forEach(warning -> console().note("warning: %s", warning));
       budget(job);
       if (dryRun) {
@@ -175,7 +187,8 @@ final class Quantize extends Verb {
               .bits(bits)
               .groupSize(groupSize)
               .sym(sym && !asym)
-              .lmHead(lmHead);
+              .lmHead(lmHead)
+              .adapterRank(adapterRank);
       flags.apply(builder, Method.of(method));
       if (format != null) {
         builder.format(Format.of(format));
@@ -241,11 +254,15 @@ final class Quantize extends Verb {
         .print(
             "%s: %d modules, %.2f bits per quantized weight, %.1f MB, %.1f s",
             r.output(), r.modules().size(), r.bpw(), r.bytes() / 1e6, r.seconds());
+    if (adapterBytes > 0) {
+      console().print("with an adapter of %.1f MB in %s", adapterBytes / 1e6, adapterFolder());
+    }
     ObjectNode json = head(r.config());
     json.put("already_done", r.alreadyDone());
     json.put("bpw", r.bpw());
     json.put("bpw_model", r.bpwModel());
     json.put("bytes", r.bytes());
+    json.put("adapter_bytes", adapterBytes);
     json.put("seconds", r.seconds());
     phases.forEach(json.putObject("phases")::put);
     json.put("peak_rss_bytes", r.peakRssBytes());
@@ -270,12 +287,17 @@ final class Quantize extends Verb {
     json.put("bpw", plan.bpw());
     json.put("bpw_model", plan.bpwModel());
     json.put("bytes", plan.bytes());
+    json.put("adapter_bytes", adapterBytes);
     ArrayNode modules = json.putArray("modules");
     for (QuantizePlan.Module m : plan.modules()) {
       ObjectNode node = modules.addObject().put("name", m.name());
       node.put("bits", m.scheme().bits()).put("group_size", m.scheme().groupSize());
     }
     console().document(json);
+  }
+
+  private Path adapterFolder() {
+    return output.resolve(AdapterDirectory.FOLDER);
   }
 
   private ObjectNode head(QuantizeConfig config) {
@@ -286,6 +308,7 @@ final class Quantize extends Verb {
     json.put("bits", config.bits());
     json.put("group_size", config.groupSize());
     json.put("sym", config.sym());
+    json.put("adapter_rank", config.adapterRank());
     json.put("format", config.format().value());
     return json;
   }

@@ -36,6 +36,7 @@ public final class CheckpointFiles {
     try {
       Files.createDirectory(staging);
       files.forEach(file -> DurableFiles.copy(file, staging.resolve(file.getFileName())));
+      AdapterDirectory.copy(source.path(), staging);
       target.publish(staging);
     } catch (IOException e) {
       throw DurableFiles.failed("create", staging, e);

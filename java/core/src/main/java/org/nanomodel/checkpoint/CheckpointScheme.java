@@ -7,6 +7,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import org.nanomodel.Format;
+import org.nanomodel.json.JsonFile;
 
 /**
  * How the weights of a checkpoint to be written are quantized, and the objects that say so to its

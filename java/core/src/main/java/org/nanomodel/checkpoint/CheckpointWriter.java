@@ -14,6 +14,7 @@ import java.util.function.BooleanSupplier;
 import java.util.function.Supplier;
 import org.nanomodel.CancelledException;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.safetensors.SafetensorsException;
 import org.nanomodel.safetensors.ShardedWriter;
 import org.nanomodel.safetensors.TensorInfo;

@@ -8,6 +8,8 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import org.nanomodel.BadModelException;
+import org.nanomodel.json.Escaped;
+import org.nanomodel.json.JsonFields;
 
 /**
  * The {@code config_groups} of a compressed-tensors config: each with how its weights are quantized
@@ -39,14 +41,18 @@ record CompressedGroups(List<Group> groups, Optional<String> unsupported) {
     var groups = new ArrayList<Group>();
     Optional<String> unsupported = Optional.empty();
     for (var entry : json.path("config_groups").properties()) {
-      String where = source + " config_groups." + entry.getKey();
+      String path = "config_groups." + Escaped.line(entry.getKey());
+      String where = source + " " + path;
       JsonNode weights = entry.getValue().path("weights");
       if (!weights.isObject()) {
         throw new BadModelException(where + ": field weights is missing");
       }
       unsupported = unsupported.or(() -> refusal(entry.getValue(), weights, format));
       if (unsupported.isEmpty()) {
-        groups.add(new Group(scheme(new Fields(where, weights)), targets(entry.getValue(), where)));
+        groups.add(
+            new Group(
+                scheme(JsonFields.of(source, path + ".weights", weights)),
+                targets(entry.getValue(), where)));
       }
     }
     if (groups.isEmpty() && unsupported.isEmpty()) {
@@ -74,12 +80,12 @@ record CompressedGroups(List<Group> groups, Optional<String> unsupported) {
         : Optional.of("a group of format " + Escaped.of(own));
   }
 
-  private static ModuleScheme scheme(Fields weights) {
+  private static ModuleScheme scheme(JsonFields weights) {
     boolean groups = weights.text("strategy").orElse("group").equals("group");
     return new ModuleScheme(
-        weights.bits("num_bits").orElse(8),
-        groups ? weights.groupSize("group_size").orElse(-1L) : -1,
-        weights.bool("symmetric").orElse(true),
+        ModuleScheme.bits(weights, "num_bits").orElse(8),
+        groups ? ModuleScheme.groupSize(weights, "group_size").orElse(-1L) : -1,
+        weights.bool("symmetric", true),
         weights.text("actorder").orElse("").equals("group"));
   }
 

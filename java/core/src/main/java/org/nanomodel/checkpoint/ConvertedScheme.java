@@ -7,6 +7,7 @@ import java.util.Map;
 import java.util.Set;
 import org.nanomodel.Format;
 import org.nanomodel.Version;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.safetensors.TensorInfo;
 
 /** What a converted checkpoint says about its quantization, found from its modules. */

@@ -12,6 +12,9 @@ import java.util.Optional;
 import java.util.regex.Pattern;
 import java.util.regex.PatternSyntaxException;
 import org.nanomodel.BadModelException;
+import org.nanomodel.json.Escaped;
+import org.nanomodel.json.JsonFields;
+import org.nanomodel.json.JsonFile;
 
 /**
  * The {@code dynamic} object of a quantization config: regular expressions over module paths, each
@@ -59,19 +62,20 @@ public final class DynamicOverrides {
   }
 
   private static Rule rule(String key, JsonNode value, String where) {
-    String at = where + " dynamic[\"" + key + "\"]";
+    String path = "dynamic[\"" + Escaped.line(key) + "\"]";
+    String at = where + " " + path;
     boolean skip = key.startsWith("-:");
     String regex = skip || key.startsWith("+:") ? key.substring(2) : key;
     if (!value.isObject() && !value.isNull()) {
       throw new BadModelException(at + ": expected an object of overrides");
     }
-    var fields = new Fields(at, value);
+    var fields = JsonFields.of(where, path, value);
     return new Rule(
         key,
         skip,
         compile(regex, at),
-        fields.bits("bits"),
-        fields.groupSize("group_size"),
+        ModuleScheme.bits(fields, "bits"),
+        ModuleScheme.groupSize(fields, "group_size"),
         fields.bool("sym"),
         fields.bool("desc_act"));
   }
@@ -132,6 +136,17 @@ public final class DynamicOverrides {
       match(module).ifPresent(rule -> matched.get(rule.key()).add(module));
     }
     return matched;
+  }
+
+  /** The same rules without a field. */
+  public DynamicOverrides without(String field) {
+    ObjectNode left = json.deepCopy();
+    for (var value : left) {
+      if (value instanceof ObjectNode object) {
+        object.remove(field);
+      }
+    }
+    return new DynamicOverrides(rules, left);
   }
 
   private Optional<Rule> match(String module) {

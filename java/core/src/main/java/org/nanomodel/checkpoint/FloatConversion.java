@@ -85,6 +85,7 @@ public final class FloatConversion {
       long bytes =
           CheckpointWriter.write(
               staging, source, entries, config, Optional.empty(), maxShardBytes, cancelled);
+      AdapterDirectory.copy(source.path(), staging);
       target.publish(staging);
       return new ConversionResult(from(), torchName(to), bytes, lossless, List.of());
     } finally {

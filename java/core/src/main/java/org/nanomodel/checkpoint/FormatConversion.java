@@ -99,6 +99,7 @@ public final class FormatConversion {
       long bytes =
           CheckpointWriter.write(
               staging, source, entries, config, stated, maxShardBytes, cancelled);
+      AdapterDirectory.copy(source.path(), staging);
       target.publish(staging);
       String from = source.quantization().orElseThrow().format();
       return new ConversionResult(from, codec.format().value(), bytes, true, warnings());

@@ -13,6 +13,7 @@ import java.util.List;
 import java.util.Optional;
 import org.nanomodel.BadModelException;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.model.Config;
 import org.nanomodel.model.ModelRegistry;
 import org.nanomodel.model.ModuleTree;

@@ -148,15 +148,26 @@ public final class OutputDirectory {
     for (Path old : checkpointFiles()) {
       Files.delete(old);
     }
+    AdapterDirectory.delete(path);
     DurableFiles.forceFolder(path);
+    moveAll(complete, path);
+    DurableFiles.deleteTree(complete);
+  }
+
+  private static void moveAll(Path from, Path to) throws IOException {
     List<Path> files;
-    try (var list = Files.list(complete)) {
+    try (var list = Files.list(from)) {
       files =
           list.sorted(Comparator.comparing(OutputDirectory::isConfig).thenComparing(p -> p))
               .toList();
     }
     for (Path file : files) {
-      Path target = path.resolve(file.getFileName());
+      Path target = to.resolve(file.getFileName());
+      if (Files.isDirectory(file)) { // of an adapter
+        Files.createDirectories(target);
+        moveAll(file, target);
+        continue;
+      }
       try {
         Files.move(
             file, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
@@ -164,8 +175,7 @@ public final class OutputDirectory {
         DurableFiles.copy(file, target);
       }
     }
-    DurableFiles.forceFolder(path);
-    DurableFiles.deleteTree(complete);
+    DurableFiles.forceFolder(to);
   }
 
   /** What makes a directory a checkpoint, config.json first: without it the rest is no model. */

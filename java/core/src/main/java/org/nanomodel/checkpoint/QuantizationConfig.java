@@ -12,6 +12,9 @@ import java.util.Set;
 import org.nanomodel.BadModelException;
 import org.nanomodel.Format;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.json.Escaped;
+import org.nanomodel.json.JsonFields;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.ops.GptqLayout;
 import org.nanomodel.tensor.DataType;
 
@@ -47,7 +50,7 @@ public final class QuantizationConfig {
   private QuantizationConfig(ObjectNode json, String source, boolean mlx) {
     this.source = source;
     this.json = json;
-    var fields = new Fields(source, json);
+    var fields = JsonFields.of(source, json);
     String named =
         json.has("symmetric") ? "nanoptq" : lower(fields.text("quant_method", "method").orElse(""));
     String format = lower(fields.text("checkpoint_format", "format", "version").orElse(""));
@@ -59,7 +62,7 @@ public final class QuantizationConfig {
     this.layout = layout(method, format());
     boolean known = layout.isPresent();
     this.groups = isCompressed() && known ? CompressedGroups.parse(json, format, source) : null;
-    this.lmHead = known && fields.bool("lm_head").orElse(false);
+    this.lmHead = known && fields.bool("lm_head", false);
     this.dynamic =
         known && !isCompressed() && !isMlx()
             ? DynamicOverrides.parse(json.get("dynamic"), source)
@@ -127,39 +130,37 @@ public final class QuantizationConfig {
     return json.has("mode") ? "mlx" : "gptq";
   }
 
-  private static String format(String given, String fromMethod, Fields fields) {
+  private static String format(String given, String fromMethod, JsonFields fields) {
     if (!fromMethod.isEmpty()) {
       return fromMethod;
     }
     if (lower(fields.text("backend").orElse("")).equals("llm-awq")) { // a layout, not a program
       return "llm-awq";
     }
-    return given.isEmpty() && fields.bool("is_marlin_format").orElse(false) ? "marlin" : given;
+    return given.isEmpty() && fields.bool("is_marlin_format", false) ? "marlin" : given;
   }
 
-  private ModuleScheme defaults(Fields fields) {
+  private ModuleScheme defaults(JsonFields fields) {
     if (groups != null) {
       return groups.defaults();
     }
     if (isMlx()) {
       return mlxScheme(fields, 4, 64);
     }
-    boolean sym = fields.bool("sym").orElseGet(() -> !fields.bool("zero_point").orElse(false));
+    boolean sym = fields.bool("sym").orElseGet(() -> !fields.bool("zero_point", false));
     return new ModuleScheme(
-        fields
-            .bits("bits", "w_bit", "wbits")
+        ModuleScheme.bits(fields, "bits", "w_bit", "wbits")
             .or(() -> isGptq() ? Optional.empty() : Optional.of(4))
-            .orElseThrow(() -> new BadModelException(fields.where() + ": field bits is missing")),
-        fields.groupSize("group_size", "q_group_size").orElse(isGptq() ? -1L : 128L),
+            .orElseThrow(() -> fields.bad("bits", "missing", "bits of a weight, 2 to 8")),
+        ModuleScheme.groupSize(fields, "group_size", "q_group_size").orElse(isGptq() ? -1L : 128L),
         sym,
-        isGptq()
-            && fields.bool("desc_act").orElse(false)); // awq and qqq files say true for nothing
+        isGptq() && fields.bool("desc_act", false)); // awq and qqq files say true for nothing
   }
 
-  private static ModuleScheme mlxScheme(Fields fields, int bits, long groupSize) {
+  private static ModuleScheme mlxScheme(JsonFields fields, int bits, long groupSize) {
     return new ModuleScheme(
-        fields.bits("bits").orElse(bits),
-        fields.groupSize("group_size").orElse(groupSize),
+        ModuleScheme.bits(fields, "bits").orElse(bits),
+        ModuleScheme.groupSize(fields, "group_size").orElse(groupSize),
         false,
         false);
   }
@@ -251,7 +252,7 @@ public final class QuantizationConfig {
     }
     if (isMlx() && json.has(module)) {
       JsonNode own = json.get(module);
-      var fields = new Fields(source + " " + Escaped.of(module), own);
+      var fields = JsonFields.of(source, Escaped.line(module), own);
       return own.isObject()
           ? Optional.of(mlxScheme(fields, defaults.bits(), defaults.groupSize()))
           : own.asBoolean() ? Optional.of(defaults) : Optional.empty();

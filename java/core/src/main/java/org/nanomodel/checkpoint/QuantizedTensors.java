@@ -3,7 +3,11 @@ package org.nanomodel.checkpoint;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.lang.foreign.Arena;
 import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
 import org.nanomodel.ops.Ops;
+import org.nanomodel.safetensors.TensorSpec;
+import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /** Quantized modules in one file that is no whole checkpoint yet, read as its config will say. */
@@ -31,6 +35,12 @@ public final class QuantizedTensors implements AutoCloseable {
   /** The weight that a module stands for, F32 [N, K]: the very floats that were packed. */
   public Tensor floats(Arena arena, Ops ops, String module) {
     return Codec.of(config).read(arena, ops, stored, config, module).floats(arena, ops);
+  }
+
+  /** A tensor of this name, type and shape, borrowed; empty where there is none. */
+  public Optional<Tensor> find(TensorSpec spec) {
+    var type = DataType.ofName(spec.dtype().name()).orElseThrow();
+    return stored.find(spec.name(), List.of(type), spec.shape());
   }
 
   @Override

@@ -10,6 +10,7 @@ import java.util.Map;
 import java.util.Optional;
 import org.nanomodel.BadModelException;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.json.Escaped;
 import org.nanomodel.safetensors.SafetensorsException;
 import org.nanomodel.safetensors.SafetensorsModel;
 import org.nanomodel.safetensors.TensorInfo;

@@ -7,7 +7,7 @@ import java.util.ArrayList;
 import java.util.List;
 
 /**
- * Finds places for the labels of a line's points where they cover neither each other nor the line.
+ * Finds places for the labels of points where they cover neither each other nor the lines between.
  * In pixels, y down.
  */
 final class LabelPlacer {
@@ -15,11 +15,13 @@ final class LabelPlacer {
   private static final double GAP = 7; // between a point's marker and its label
 
   private final List<Point2D> points;
+  private final List<Line2D> lines;
   private final Rectangle2D area;
   private final List<Rectangle2D> taken = new ArrayList<>();
 
-  LabelPlacer(List<Point2D> points, Rectangle2D area) {
+  LabelPlacer(List<Point2D> points, List<Line2D> lines, Rectangle2D area) {
     this.points = points;
+    this.lines = lines;
     this.area = area;
     for (Point2D p : points) {
       taken.add(new Rectangle2D.Double(p.getX() - 6, p.getY() - 6, 12, 12));
@@ -41,10 +43,16 @@ final class LabelPlacer {
       {beside * 0.85, -over},
       {beside * 0.85, over},
       {-beside, 0},
+      {-beside * 0.85, -over},
+      {-beside * 0.85, over},
       {beside, HEIGHT},
       {beside, -HEIGHT},
+      {-beside, HEIGHT},
+      {-beside, -HEIGHT},
       {beside, 2 * HEIGHT},
       {beside, -2 * HEIGHT},
+      {-beside, 2 * HEIGHT},
+      {-beside, -2 * HEIGHT},
       {0, over + HEIGHT},
       {0, -over - HEIGHT}
     };
@@ -69,11 +77,6 @@ final class LabelPlacer {
   }
 
   private boolean isClearOfLines(Rectangle2D box) {
-    for (int i = 1; i < points.size(); i++) {
-      if (new Line2D.Double(points.get(i - 1), points.get(i)).intersects(box)) {
-        return false;
-      }
-    }
-    return true;
+    return lines.stream().noneMatch(line -> line.intersects(box));
   }
 }

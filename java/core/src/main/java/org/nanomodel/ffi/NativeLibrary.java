@@ -33,6 +33,8 @@ public final class NativeLibrary {
   static final FunctionDescriptor DLOPEN =
       FunctionDescriptor.of(ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.JAVA_INT);
   static final FunctionDescriptor DLERROR = FunctionDescriptor.of(ValueLayout.ADDRESS);
+  static final FunctionDescriptor ABI_VERSION =
+      FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
   private static final int RTLD_LAZY = 1;
   private static final int MAX_REASON = 4096;
 
@@ -185,12 +187,10 @@ public final class NativeLibrary {
             .find("nm_abi_version")
             .orElseThrow(() ->
                 new NativeException(file + " is not libnanomodel: it has no nm_abi_version", null));
-    var type =
-        FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
+    var version = Linker.nativeLinker().downcallHandle(symbol, ABI_VERSION);
     try (var arena = Arena.ofConfined()) {
       MemorySegment out = arena.allocate(8, 8);
-      int status =
-          (int) Linker.nativeLinker().downcallHandle(symbol, type).invokeExact(out, out.asSlice(4));
+      int status = (int) version.invokeExact(out, out.asSlice(4));
       if (status != 0) {
         throw new NativeException(status, file + ": nm_abi_version failed with " + status);
       }

@@ -7,6 +7,8 @@ import java.util.Optional;
 import java.util.OptionalInt;
 import java.util.stream.IntStream;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.json.Escaped;
+import org.nanomodel.json.JsonFields;
 import org.nanomodel.ops.Activation;
 import org.nanomodel.tensor.DataType;
 
@@ -88,19 +90,19 @@ final class ConfigParser {
 
   private static Family family(JsonFields c) {
     String type =
-        c.string("model_type")
+        c.text("model_type")
             .orElseThrow(
                 () -> c.bad("model_type", "missing", "one of " + ModelRegistry.supported()));
     Family family = ModelRegistry.find(type).orElse(null);
     if (family == null) {
       throw new UnsupportedModelException(
           c.file()
-              + ": model_type '"
-              + JsonFields.cut(type)
-              + "' is not supported; supported: "
+              + ": model_type "
+              + Escaped.of(type)
+              + " is not supported; supported: "
               + ModelRegistry.supported());
     }
-    List<String> architectures = c.strings("architectures");
+    List<String> architectures = c.texts("architectures");
     if (architectures.isEmpty()) {
       throw c.bad(
           "architectures", c.node().get("architectures"), "[\"" + family.architecture() + "\"]");
@@ -109,7 +111,7 @@ final class ConfigParser {
       throw new UnsupportedModelException(
           c.file()
               + ": architecture "
-              + JsonFields.cut(architectures.getFirst())
+              + Escaped.line(architectures.getFirst())
               + " is not supported; supported for "
               + family.modelType()
               + ": "
@@ -157,7 +159,7 @@ final class ConfigParser {
   }
 
   private Activation activation() {
-    String name = c.string("hidden_act").orElse(family.defaults().activation());
+    String name = c.text("hidden_act").orElse(family.defaults().activation());
     return switch (name) {
       case "silu", "swish" -> Activation.SILU;
       case "gelu" -> Activation.GELU;
@@ -166,9 +168,9 @@ final class ConfigParser {
       default ->
           throw new UnsupportedModelException(
               c.file()
-                  + ": hidden_act '"
-                  + JsonFields.cut(name)
-                  + "' is not supported; supported: silu, gelu, gelu_pytorch_tanh, gelu_new, relu");
+                  + ": hidden_act "
+                  + Escaped.of(name)
+                  + " is not supported; supported: silu, gelu, gelu_pytorch_tanh, gelu_new, relu");
     };
   }
 
@@ -233,7 +235,7 @@ final class ConfigParser {
       return windows;
     }
     int window = c.integer("sliding_window", 1, MAX_POSITIONS, 4096);
-    List<String> types = c.strings("layer_types");
+    List<String> types = c.texts("layer_types");
     if (!types.isEmpty() && types.size() != layers) {
       throw c.bad("layer_types", types.size() + " entries", layers + " (num_hidden_layers)");
     }
@@ -254,15 +256,15 @@ final class ConfigParser {
       default ->
           throw new UnsupportedModelException(
               c.file()
-                  + ": layer_types holds '"
-                  + JsonFields.cut(type)
-                  + "'; supported: "
+                  + ": layer_types holds "
+                  + Escaped.of(type)
+                  + "; supported: "
                   + RopeParser.layerTypes());
     };
   }
 
   private DataType dtype() {
-    String name = c.string("dtype").or(() -> c.string("torch_dtype")).orElse("float32");
+    String name = c.text("dtype").or(() -> c.text("torch_dtype")).orElse("float32");
     return DataType.ofTorchName(name)
         .orElseThrow(() ->
             c.bad("dtype", name, "float32, float16, bfloat16 or another float type of torch"));

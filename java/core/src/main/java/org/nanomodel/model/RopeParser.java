@@ -2,6 +2,8 @@ package org.nanomodel.model;
 
 import java.util.List;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.json.Escaped;
+import org.nanomodel.json.JsonFields;
 
 /**
  * Rotary settings of a config.json: {@code rope_parameters} of transformers 5, flat or nested by
@@ -57,7 +59,7 @@ final class RopeParser {
   }
 
   private RopeConfig.Scaling scaling(JsonFields f) {
-    String type = f.string("rope_type").or(() -> f.string("type")).orElse("default");
+    String type = f.text("rope_type").or(() -> f.text("type")).orElse("default");
     return switch (type) {
       case "default" -> new RopeConfig.Default();
       case "linear" -> new RopeConfig.Linear(f.positive("factor"));
@@ -68,9 +70,9 @@ final class RopeParser {
               top.file()
                   + ": "
                   + f.prefix()
-                  + "rope_type '"
-                  + JsonFields.cut(type)
-                  + "' is not supported; supported: "
+                  + "rope_type "
+                  + Escaped.of(type)
+                  + " is not supported; supported: "
                   + SUPPORTED);
     };
   }

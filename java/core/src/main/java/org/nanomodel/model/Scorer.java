@@ -1,6 +1,7 @@
 package org.nanomodel.model;
 
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.tensor.DataType;
@@ -56,6 +57,21 @@ public final class Scorer implements AutoCloseable {
         model.forward(ops, batch, logits, visitor, at);
       }
     }
+  }
+
+  /** All of them, F32 [T, V]; memory of their own, freed when no longer reachable. */
+  public Tensor logits(int[] ids) {
+    int vocab = model.config().vocabSize();
+    Tensor all = Tensor.allocate(Arena.ofAuto(), DataType.F32, ids.length, vocab);
+    run(
+        ids,
+        (first, rows) -> {
+          for (long r = 0; r < rows.rows(); r++) {
+            MemorySegment row = rows.rows(r, 1).segment();
+            MemorySegment.copy(row, 0, all.segment(), 4L * vocab * (first + r), 4L * vocab);
+          }
+        });
+    return all;
   }
 
   /**

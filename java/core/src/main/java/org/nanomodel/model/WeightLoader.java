@@ -9,6 +9,8 @@ import org.nanomodel.BadModelException;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Linear;
+import org.nanomodel.ops.LinearAdapter;
+import org.nanomodel.ops.LowRank;
 import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.ops.WeightData;
 import org.nanomodel.tensor.DataType;
@@ -91,14 +93,16 @@ final class WeightLoader implements AutoCloseable {
   Linear linear(String module, long n, long k, boolean bias) {
     try (var arena = Arena.ofShared()) {
       WeightData w = weight(arena, module, n, k);
-      return track(Linear.pack(engine, module, w, bias ? bias(arena, module, n) : null));
+      return pack(arena, List.of(module), new long[] {n}, w, bias ? bias(arena, module, n) : null);
     }
   }
 
   /** The float weight of another tensor under a module's name: a tied head. */
   Linear tied(String module, Tensor table) {
     var w = new FloatWeight(table.type(), table.rows(), table.cols(), table.segment());
-    return track(Linear.pack(engine, module, w, null));
+    try (var arena = Arena.ofShared()) {
+      return pack(arena, List.of(module), new long[] {w.n()}, w, null);
+    }
   }
 
   /** Modules that share an input of K features, fused where their weights allow it. */
@@ -115,15 +119,12 @@ final class WeightLoader implements AutoCloseable {
       Optional<? extends WeightData> fused = fuse(arena, parts);
       if (fused.isPresent()) {
         return new Projection(
-            List.of(
-                track(
-                    Linear.pack(
-                        engine, modules, fused.get(), bias ? concat(arena, biases) : null))));
+            List.of(pack(arena, modules, n, fused.get(), bias ? concat(arena, biases) : null)));
       }
       var linears = new ArrayList<Linear>();
       for (int i = 0; i < n.length; i++) {
-        linears.add(
-            track(Linear.pack(engine, modules.get(i), parts.get(i), bias ? biases.get(i) : null)));
+        MemorySegment b = bias ? biases.get(i) : null;
+        linears.add(pack(arena, List.of(modules.get(i)), new long[] {n[i]}, parts.get(i), b));
       }
       return new Projection(linears);
     }
@@ -183,9 +184,36 @@ final class WeightLoader implements AutoCloseable {
     return all;
   }
 
-  private Linear track(Linear linear) {
+  /** Modules side by side in N, with what an adapter adds to each. */
+  private Linear pack(
+      Arena arena, List<String> modules, long[] n, WeightData w, MemorySegment bias) {
+    var added = new ArrayList<Optional<LowRank>>();
+    for (int i = 0; i < n.length; i++) {
+      added.add(lowRank(arena, modules.get(i), n[i], w.k()));
+    }
+    Linear linear = Linear.pack(engine, modules, w, bias, LinearAdapter.pack(engine, added, n));
     loaded.add(linear);
     return linear;
+  }
+
+  private Optional<LowRank> lowRank(Arena arena, String module, long n, long k) {
+    Optional<LowRank> part = weights.adapter(arena, module);
+    part.filter(p -> p.n() != n || p.k() != k)
+        .ifPresent(p -> {
+          throw new BadModelException(
+              "the adapter of module "
+                  + module
+                  + " is for the shape ["
+                  + p.n()
+                  + ", "
+                  + p.k()
+                  + "], expected ["
+                  + n
+                  + ", "
+                  + k
+                  + "]: is it one of another model?");
+        });
+    return part;
   }
 
   /** What was loaded belongs to the caller from now on. */

@@ -3,6 +3,7 @@ package org.nanomodel.model;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Optional;
+import org.nanomodel.ops.LowRank;
 import org.nanomodel.ops.WeightData;
 import org.nanomodel.tensor.Tensor;
 
@@ -27,6 +28,11 @@ public interface Weights {
    * belongs to it.
    */
   WeightData linear(Arena arena, String module);
+
+  /** What an adapter adds to the product of a linear module; nothing as a rule. */
+  default Optional<LowRank> adapter(Arena arena, String module) {
+    return Optional.empty();
+  }
 
   /** {@code module.bias} as f32 [N], if the module has one. */
   Optional<MemorySegment> bias(Arena arena, String module);

@@ -159,4 +159,9 @@ public class ForwardingOps implements Ops {
   public void awqClip(Tensor w, Tensor gram, Tensor scale, RoundingGrid grid) {
     to.awqClip(w, gram, scale, grid);
   }
+
+  @Override
+  public double eora(Tensor a, Tensor b, Tensor d, Tensor gram) {
+    return to.eora(a, b, d, gram);
+  }
 }

@@ -1,5 +1,6 @@
 package org.nanomodel.ops;
 
+import static org.nanomodel.ffi.generated.NanoModelH.nm_eora;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_factor;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_gptq_quantize;
 import static org.nanomodel.ffi.generated.NanoModelH.nm_gram;
@@ -8,13 +9,14 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import org.nanomodel.ffi.Native;
+import org.nanomodel.ffi.generated.nm_eora_args;
 import org.nanomodel.ffi.generated.nm_gptq_factor_args;
 import org.nanomodel.ffi.generated.nm_gptq_quantize_args;
 import org.nanomodel.ffi.generated.nm_gram_args;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
-/** The ops of GPTQ: few and long, so each call makes its own argument structs. */
+/** The ops of GPTQ, and EoRA's: few and long, so each call makes its own argument structs. */
 final class GptqOps {
   private final Engine engine;
   private final Cancel cancel;
@@ -110,6 +112,32 @@ final class GptqOps {
       return loss.get(ValueLayout.JAVA_DOUBLE, 0);
     } finally {
       NativeOps.done(engine, cancel, out, w, factor, null);
+    }
+  }
+
+  double eora(Tensor a, Tensor b, Tensor d, Tensor gram) {
+    Checks.f32Matrix("eora", "d", d, d.rows(), d.cols());
+    Checks.f32Matrix("eora", "a", a, a.rows(), d.cols());
+    Checks.f32Matrix("eora", "b", b, d.rows(), a.rows());
+    Checks.that(a.isDense() && b.isDense(), "eora", "a and b must be dense", a.rowStride());
+    Checks.vector("eora", "gram", gram, DataType.F64, GptqTriangle.triangle(d.cols()));
+    MemorySegment h = engine.acquire();
+    try (var call = Arena.ofConfined()) {
+      MemorySegment e = NativeOps.args(call, nm_eora_args.layout(), cancel);
+      MemorySegment taken = call.allocate(ValueLayout.JAVA_DOUBLE);
+      nm_eora_args.n(e, d.rows());
+      nm_eora_args.k(e, d.cols());
+      nm_eora_args.rank(e, a.rows());
+      nm_eora_args.d(e, Checks.read("d", d));
+      nm_eora_args.d_stride(e, d.rowStride());
+      nm_eora_args.gram(e, Checks.read("gram", gram));
+      nm_eora_args.a(e, Checks.written("a", a));
+      nm_eora_args.b(e, Checks.written("b", b));
+      nm_eora_args.taken(e, taken);
+      Native.check(nm_eora(h, e));
+      return taken.get(ValueLayout.JAVA_DOUBLE, 0);
+    } finally {
+      NativeOps.done(engine, cancel, a, b, d, gram);
     }
   }
 }

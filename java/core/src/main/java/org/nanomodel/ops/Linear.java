@@ -25,6 +25,7 @@ public final class Linear implements AutoCloseable {
   private final List<String> modules;
   private final MemorySegment image;
   private final Tensor bias;
+  private final LinearAdapter adapter; // or null
   private final long n;
   private final long k;
   private final int bits;
@@ -36,12 +37,14 @@ public final class Linear implements AutoCloseable {
       List<String> modules,
       MemorySegment image,
       Tensor bias,
+      LinearAdapter adapter,
       WeightData weight) {
     this.engine = engine;
     this.arena = arena;
     this.modules = List.copyOf(modules);
     this.image = image;
     this.bias = bias;
+    this.adapter = adapter;
     this.n = weight.n();
     this.k = weight.k();
     this.bits = weight instanceof QuantizedWeight q ? q.bits() : 0;
@@ -62,6 +65,20 @@ public final class Linear implements AutoCloseable {
    */
   public static Linear pack(
       Engine engine, List<String> modules, WeightData weight, MemorySegment bias) {
+    return pack(engine, modules, weight, bias, null);
+  }
+
+  /**
+   * The same with what is added to the product.
+   *
+   * @param adapter owned by the linear from now on; closed where packing fails; or null
+   */
+  public static Linear pack(
+      Engine engine,
+      List<String> modules,
+      WeightData weight,
+      MemorySegment bias,
+      LinearAdapter adapter) {
     if (bias != null) {
       Checks.atLeast("bias of " + modules, bias, 4 * weight.n());
     }
@@ -73,14 +90,17 @@ public final class Linear implements AutoCloseable {
         b = Tensor.allocate(arena, DataType.F32, weight.n());
         MemorySegment.copy(bias, 0, b.segment(), 0, 4 * weight.n());
       }
-      return new Linear(engine, arena, modules, image, b, weight);
+      return new Linear(engine, arena, modules, image, b, adapter, weight);
     } catch (RuntimeException | Error e) {
       arena.close();
+      if (adapter != null) {
+        adapter.close();
+      }
       throw e;
     }
   }
 
-  /** The same modules and bias with another weight [N, K], packed by itself. */
+  /** The same modules and bias with another weight [N, K], packed by itself, and no adapter. */
   public Linear withWeight(WeightData weight) {
     Checks.that(weight.n() == n && weight.k() == k, name(), "another shape of weight", weight.n());
     return pack(engine, modules, weight, bias == null ? null : bias.segment());
@@ -164,9 +184,11 @@ public final class Linear implements AutoCloseable {
     return bits;
   }
 
-  /** Of the packed image and the bias. */
+  /** Of the packed image, the bias and the adapter. */
   public long bytes() {
-    return image.byteSize() + (bias == null ? 0 : bias.segment().byteSize());
+    return image.byteSize()
+        + (bias == null ? 0 : bias.segment().byteSize())
+        + (adapter == null ? 0 : adapter.bytes());
   }
 
   /** The kernel that serves it, e.g. {@code linear_i4_avx512}. */
@@ -186,9 +208,17 @@ public final class Linear implements AutoCloseable {
     return bias == null ? MemorySegment.NULL : bias.segment();
   }
 
+  /** What is added to the product, or null. */
+  LinearAdapter adapter() {
+    return adapter;
+  }
+
   /** Frees the image once no call reads it. */
   @Override
   public void close() {
+    if (adapter != null) {
+      adapter.close();
+    }
     engine.betweenCalls(() -> {
       if (arena.scope().isAlive()) {
         arena.close();

@@ -41,6 +41,7 @@ final class NativeOps implements Ops {
   private final CodeOps codes;
   private final GptqOps gptq;
   private final AwqOps awq;
+  private Tensor room = Tensor.allocate(Arena.ofAuto(), DataType.F32, 1); // of adapters
 
   private final MemorySegment convert;
   private final MemorySegment linear;
@@ -145,9 +146,19 @@ final class NativeOps implements Ops {
       nm_linear_args.residual(a, read("residual", residual));
       nm_linear_args.residual_stride(a, residual == null ? 0 : residual.rowStride());
       Native.check(nm_linear(h, a));
+      if (w.adapter() != null) { // while the engine is held: its room serves all threads
+        w.adapter().add(this, y, x, room(x.rows(), w.adapter().rank()));
+      }
     } finally {
       done(y, x, w, residual);
     }
+  }
+
+  private Tensor room(long rows, long cols) {
+    if (room.count() < rows * cols) {
+      room = Tensor.allocate(Arena.ofAuto(), DataType.F32, rows * cols);
+    }
+    return Tensor.of(DataType.F32, room.segment(), rows, cols);
   }
 
   @Override
@@ -434,5 +445,10 @@ final class NativeOps implements Ops {
   @Override
   public void awqClip(Tensor w, Tensor gram, Tensor scale, RoundingGrid grid) {
     awq.clip(w, gram, scale, grid);
+  }
+
+  @Override
+  public double eora(Tensor a, Tensor b, Tensor d, Tensor gram) {
+    return gptq.eora(a, b, d, gram);
   }
 }

@@ -177,4 +177,13 @@ public interface Ops {
    * @param scale F32 [K] by which inputs are divided, or null
    */
   void awqClip(Tensor w, Tensor gram, Tensor scale, RoundingGrid grid);
+
+  /**
+   * The product b a (F32 [N,R] and [R,K]) that is nearest to d (F32 [N,K]) at the outputs of the
+   * inputs that {@code gram} was made of: EoRA.
+   *
+   * @param gram as of {@link #gram}
+   * @return what it takes off the squared error of the outputs
+   */
+  double eora(Tensor a, Tensor b, Tensor d, Tensor gram);
 }

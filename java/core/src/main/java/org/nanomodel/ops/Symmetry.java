@@ -6,7 +6,9 @@ public enum Symmetry {
   ZERO_POINT,
   /** At 2^(bits-1), scale 2 max|w| / (2^bits - 1): one code more below than above. */
   SYMMETRIC,
-  /** At 2^(bits-1), scale max|w| / (2^(bits-1) - 1): as many codes below as above, 0 is not used. */
+  /**
+   * At 2^(bits-1), scale max|w| / (2^(bits-1) - 1): as many codes below as above, 0 is not used.
+   */
   NARROW;
 
   /** What {@code sym} of a checkpoint means. */

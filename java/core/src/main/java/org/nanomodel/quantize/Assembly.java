@@ -5,10 +5,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.util.ArrayList;
 import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import org.nanomodel.NanoModelException;
+import org.nanomodel.checkpoint.AdapterWriter;
 import org.nanomodel.checkpoint.CheckpointScheme;
 import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.CheckpointWriter.Entry;
@@ -59,6 +61,7 @@ final class Assembly {
           quantization,
           maxShardBytes,
           cancel::isRaised);
+      writeAdapter(layers, model.path("_name_or_path").textValue());
     } catch (IOException e) {
       throw DurableFiles.failed("create", job.staging(), e);
     } catch (SafetensorsException e) {
@@ -100,6 +103,22 @@ final class Assembly {
       add(entries, modules.get(head() + ".weight"), files.get(head() + ".weight"));
     }
     return entries;
+  }
+
+  /** After the weights, so that their files are open. */
+  private void writeAdapter(List<SafetensorsFile> layers, String base) {
+    var modules = new LinkedHashMap<String, SafetensorsFile>();
+    for (int i = 0; i < layers.size(); i++) {
+      for (var module : plan.layers().get(i).modules()) {
+        if (AdapterWriter.isIn(layers.get(i), module.name())) {
+          modules.put(module.name(), layers.get(i));
+        }
+      }
+    }
+    if (!modules.isEmpty()) {
+      var linears = source.config().tree().linears(source.config()).toList();
+      AdapterWriter.write(job.staging(), modules, linears, base);
+    }
   }
 
   private static void add(List<Entry> entries, QuantizePlan.Module module, SafetensorsFile file) {

@@ -11,6 +11,7 @@ import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.nanomodel.NativeException;
+import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.model.Block;
 import org.nanomodel.model.Config;
@@ -37,12 +38,14 @@ final class AwqLayers implements LayerMethod {
   private final int last;
   private final FloatPath path;
   private final LayerFloats floats;
+  private final Eora eora;
 
   /**
    * @param folder for hidden states, if they are not to be held in memory
    */
   AwqLayers(
       ModelDirectory source,
+      QuantizeConfig config,
       QuantizePlan plan,
       Calibration calibration,
       Ops ops,
@@ -54,6 +57,7 @@ final class AwqLayers implements LayerMethod {
     this.clock = clock;
     this.last = plan.layers().getLast().number();
     this.floats = new LayerFloats(source);
+    this.eora = new Eora(config, ops, clock);
     var stage = new BlockStage(ops, model, TextChunks.of(calibration), folder);
     this.path = new FloatPath(source, ops, stage);
   }
@@ -219,7 +223,7 @@ final class AwqLayers implements LayerMethod {
       Set<String> made =
           layer.modules().stream().map(QuantizePlan.Module::name).collect(Collectors.toSet());
       try (var scratch = Arena.ofConfined()) {
-        weights.stored(scratch, made).forEach(sink::replace);
+        weights.stored(scratch, made).forEach(sink::put);
       }
     }
 
@@ -241,6 +245,9 @@ final class AwqLayers implements LayerMethod {
         }
         double loss = g.form().error(w);
         clock.since(start, PhaseClock.Phase.COLUMNS);
+        Sums.negate(w);
+        eora.of(scratch, module, w, g.inputs.gram(), g.scales)
+            .ifPresent(made -> made.into(sink, module));
         double seconds = PhaseClock.secondsSince(start) + g.seconds + secondsOfEach;
         sink.done(
             module, new Outcome(q, loss, g.inputs.gram().rows(), 0, seconds, Optional.empty()));

@@ -14,8 +14,8 @@ import java.util.Optional;
 import java.util.Random;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.checkpoint.DurableFiles;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.data.TextData;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.model.Config;
 import org.nanomodel.tokenizer.Tokenizer;
 

@@ -18,8 +18,8 @@ import org.nanomodel.QuantizeConfig;
 import org.nanomodel.Version;
 import org.nanomodel.checkpoint.CheckpointWriter;
 import org.nanomodel.checkpoint.DurableFiles;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
+import org.nanomodel.json.JsonFile;
 
 /**
  * All that a job's result depends on. {@link #identity} tells it by content: sizes and hashes of

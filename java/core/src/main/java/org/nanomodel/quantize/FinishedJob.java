@@ -12,9 +12,9 @@ import java.util.Optional;
 import org.nanomodel.BadModelException;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.checkpoint.DurableFiles;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.OutputDirectory;
+import org.nanomodel.json.JsonFile;
 
 /**
  * {@code quantize_job.json} in a checkpoint: which job made it and how it went, without paths and

@@ -11,8 +11,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
+import org.nanomodel.Method;
 import org.nanomodel.NativeException;
 import org.nanomodel.QuantizeConfig;
+import org.nanomodel.checkpoint.AdapterWriter;
 import org.nanomodel.checkpoint.CheckpointScheme;
 import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
@@ -35,6 +37,9 @@ import org.nanomodel.tensor.Tensor;
  * <p>Hidden states are not saved: layers that an earlier run finished are run again from the codes
  * it wrote, which costs one forward pass each, a small part of quantizing them, gives the same
  * bits, and cannot be stale or torn.
+ *
+ * <p>Round to nearest walks along here too where its errors are to get adapters, which need the
+ * Gram matrices.
  */
 final class GptqLayers implements LayerMethod {
   private record Finished(QuantizePlan.Layer layer, Path tensors) {}
@@ -52,6 +57,7 @@ final class GptqLayers implements LayerMethod {
   private final QuantizeConfig config;
   private final CheckpointScheme scheme;
   private final LayerFloats floats;
+  private final Eora eora;
   private final Ops ops;
   private final PhaseClock clock;
   private final Codec codec;
@@ -81,6 +87,7 @@ final class GptqLayers implements LayerMethod {
     this.config = config;
     this.scheme = scheme;
     this.floats = new LayerFloats(source);
+    this.eora = new Eora(config, ops, clock);
     this.ops = ops;
     this.clock = clock;
     this.codec = Codec.of(config.format());
@@ -138,12 +145,21 @@ final class GptqLayers implements LayerMethod {
       for (var group : groups(finished.layer())) {
         var weights = new HashMap<String, Tensor>();
         for (var module : group) {
-          weights.put(module.name(), stored.floats(arena, ops, module.name()));
+          Tensor w = stored.floats(arena, ops, module.name());
+          adapter(stored, module).ifPresent(halves -> halves.addTo(ops, w));
+          weights.put(module.name(), w);
         }
         walk.replace(weights);
       }
       walk.finish();
     }
+  }
+
+  private Optional<Eora.Halves> adapter(QuantizedTensors stored, QuantizePlan.Module module) {
+    long rank = Eora.rank(config, module);
+    var a = AdapterWriter.a(module.name(), rank, module.k());
+    var b = AdapterWriter.b(module.name(), module.n(), rank);
+    return stored.find(a).map(tensor -> new Eora.Halves(tensor, stored.find(b).orElseThrow()));
   }
 
   /** The head, whose input is the normed output of the last block. */
@@ -156,8 +172,7 @@ final class GptqLayers implements LayerMethod {
         gram.add(ops, input.forward(ops, stage.copy(states.of(chunk))));
       }
       var weights = new FoldedWeights(source, ops, arena);
-      new Solver(arena, weights, gram, PhaseClock.secondsSince(start))
-          .solve(List.of(module), sink);
+      new Solver(arena, weights, gram, PhaseClock.secondsSince(start)).solve(List.of(module), sink);
     }
   }
 
@@ -187,19 +202,22 @@ final class GptqLayers implements LayerMethod {
         long start = System.nanoTime();
         try (var scratch = Arena.ofConfined()) {
           Tensor w = floatWeights.floats(scratch, module.name());
-          var options = config.gptqOptions(module.name(), module.scaleType());
-          GptqFactor factor =
-              factors.computeIfAbsent(
-                  FactorKey.of(options), k -> Gptq.factor(arena, ops, gram, options));
-          long factored = clock.since(start, PhaseClock.Phase.FACTOR);
-          var result = Gptq.quantize(scratch, ops, w, factor, options);
+          var result = quantize(scratch, module, w);
           boolean fell = result.fallback().isPresent();
-          double loss = fell ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
+          boolean plain = fell || config.method() == Method.RTN;
+          double loss = plain ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
+          long factored = System.nanoTime();
           var stored = codec.stored(scratch, result.weight(), module.scheme());
-          weights.put(module.name(), stored.floats(arena, scratch, ops));
+          Tensor q = stored.floats(arena, scratch, ops);
+          weights.put(module.name(), q);
           clock.since(factored, PhaseClock.Phase.COLUMNS);
+          eora.of(scratch, module, w, q, gram)
+              .ifPresent(adapter -> {
+                adapter.into(sink, module);
+                adapter.addTo(ops, q); // so runs what comes after it
+              });
           double seconds = PhaseClock.secondsSince(start) + gatherSeconds / modules.size();
-          double damp = fell ? 0 : result.damp();
+          double damp = plain ? 0 : result.damp();
           sink.done(
               module,
               new Outcome(result.weight(), loss, gram.rows(), damp, seconds, result.fallback()));
@@ -208,6 +226,23 @@ final class GptqLayers implements LayerMethod {
         }
       }
       return weights;
+    }
+
+    private Gptq.GptqResult quantize(Arena scratch, QuantizePlan.Module module, Tensor w) {
+      long start = System.nanoTime();
+      if (config.method() == Method.RTN) {
+        var weight = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
+        clock.since(start, PhaseClock.Phase.COLUMNS);
+        return new Gptq.GptqResult(weight, Double.NaN, 0, Optional.empty());
+      }
+      var options = config.gptqOptions(module.name(), module.scaleType());
+      GptqFactor factor =
+          factors.computeIfAbsent(
+              FactorKey.of(options), k -> Gptq.factor(arena, ops, gram, options));
+      long factored = clock.since(start, PhaseClock.Phase.FACTOR);
+      var result = Gptq.quantize(scratch, ops, w, factor, options);
+      clock.since(factored, PhaseClock.Phase.COLUMNS);
+      return result;
     }
   }
 
@@ -310,7 +345,7 @@ final class GptqLayers implements LayerMethod {
       var made =
           layer.modules().stream().map(QuantizePlan.Module::name).collect(Collectors.toSet());
       try (var arena = Arena.ofConfined()) {
-        weights.stored(arena, made).forEach(sink::replace);
+        weights.stored(arena, made).forEach(sink::put);
       }
     }
 

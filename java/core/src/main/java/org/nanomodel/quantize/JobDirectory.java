@@ -18,7 +18,7 @@ import java.util.Optional;
 import org.nanomodel.BadModelException;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.checkpoint.DurableFiles;
-import org.nanomodel.checkpoint.JsonFile;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.safetensors.SafetensorsException;
 import org.nanomodel.safetensors.SafetensorsWriter;
 import org.nanomodel.safetensors.TensorSpec;

@@ -39,8 +39,8 @@ interface LayerMethod extends AutoCloseable {
     /** The weight is not needed after the call. */
     void done(QuantizePlan.Module module, Outcome outcome);
 
-    /** A tensor of the checkpoint that takes the place of the source's; copied. */
-    void replace(TensorSpec name, Tensor tensor);
+    /** A tensor that takes the place of the source's of that name, or of an adapter; copied. */
+    void put(TensorSpec name, Tensor tensor);
   }
 
   /** Quantizes the modules of a layer. */

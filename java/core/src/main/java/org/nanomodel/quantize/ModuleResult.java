@@ -3,7 +3,7 @@ package org.nanomodel.quantize;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Optional;
-import org.nanomodel.checkpoint.JsonFile;
+import org.nanomodel.json.JsonFile;
 
 /**
  * One quantized module, a row of quant_log.csv.

@@ -18,6 +18,8 @@ final class PhaseClock {
     SEARCH,
     /** The column loop, or rounding. */
     COLUMNS,
+    /** EoRA. */
+    ADAPTER,
     PACK,
     WRITE
   }

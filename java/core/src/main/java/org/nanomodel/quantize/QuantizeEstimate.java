@@ -2,7 +2,6 @@ package org.nanomodel.quantize;
 
 import java.lang.foreign.Arena;
 import java.util.Optional;
-import org.nanomodel.Method;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.model.Config;
 import org.nanomodel.ops.Engine;
@@ -29,10 +28,10 @@ public record QuantizeEstimate(long memoryBytes, long diskBytes, double seconds)
       Optional<Calibration> calibration,
       boolean offload,
       Engine engine) {
-    long disk = plan.quantizedBytes() + plan.bytes();
+    long disk = plan.quantizedBytes() + plan.bytes() + 2 * plan.adapterBytes(config);
     double seconds = plan.quantizedParameters() / ROUNDING_PER_SECOND;
     long largest = plan.modules().stream().mapToLong(m -> m.n() * m.k()).max().orElse(0);
-    if (config.method() == Method.RTN || calibration.isEmpty()) {
+    if (!config.isCalibrated() || calibration.isEmpty()) {
       return new QuantizeEstimate(RUNTIME_BYTES + 6 * largest, disk, seconds);
     }
     long tokens = calibration.get().tokens();
@@ -46,8 +45,11 @@ public record QuantizeEstimate(long memoryBytes, long diskBytes, double seconds)
             + weights
             + Gram.byteSize(widest, false)
             + 2 * widest * widest
+            + plan.modules().stream().mapToLong(m -> Eora.workBytes(config, m)).max().orElse(0)
             + (offload ? 0 : states);
-    double work = plan.layers().stream().mapToDouble(l -> work(l, tokens)).sum();
+    double work =
+        plan.layers().stream().mapToDouble(l -> work(l, tokens)).sum()
+            + plan.modules().stream().mapToDouble(m -> Eora.work(config, m)).sum();
     return new QuantizeEstimate(
         memory, disk + (offload ? states : 0), seconds + work / rate(engine));
   }

@@ -90,7 +90,7 @@ public final class QuantizeJob {
 
   /** The data of methods that need some; others do not look at it. */
   public QuantizeJob calibration(Calibration value) {
-    this.calibration = Optional.ofNullable(value).filter(c -> config.method().isCalibrated());
+    this.calibration = Optional.ofNullable(value).filter(c -> config.isCalibrated());
     return this;
   }
 
@@ -163,7 +163,10 @@ public final class QuantizeJob {
     output.requireSpace(0);
     listener.planned(plan);
     try (var job = JobDirectory.open(output.beside(JOB_SUFFIX), fingerprint, restart)) {
-      output.requireSpace(Math.max(0, plan.quantizedBytes() - job.bytes()) + plan.bytes());
+      output.requireSpace(
+          Math.max(0, plan.quantizedBytes() - job.bytes())
+              + plan.bytes()
+              + plan.adapterBytes(config));
       var results = new ArrayList<ModuleResult>();
       try (var method = method(job)) {
         for (var layer : plan.layers()) {
@@ -183,10 +186,9 @@ public final class QuantizeJob {
   }
 
   private void requireCalibration() {
-    if (config.method().isCalibrated() && calibration.isEmpty()) {
+    if (config.isCalibrated() && calibration.isEmpty()) {
       throw new NanoModelException(
-          "method "
-              + config.method()
+          (config.method().isCalibrated() ? "method " + config.method() : "an adapter")
               + " needs calibration data: rows of text or ids that the"
               + " model is run on");
     }
@@ -209,22 +211,15 @@ public final class QuantizeJob {
   private LayerMethod method(JobDirectory job) {
     Ops ops = engine.ops(cancel);
     var floats = new LayerFloats(source);
+    if (config.method() == Method.RTN && config.hasAdapter()) {
+      return gptq(ops, job);
+    }
     return switch (config.method()) {
-      case GPTQ, QQQ ->
-          new GptqLayers(
-              source,
-              config,
-              plan,
-              plan.scheme(config),
-              calibration.orElseThrow(),
-              smoothing(job, ops),
-              ops,
-              clock,
-              statesFolder(job));
+      case GPTQ, QQQ -> gptq(ops, job);
       case AWQ ->
-          new AwqLayers(source, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
-      case SMOOTHQUANT ->
-          new SmoothLayers(source, smoothing(job, ops).orElseThrow(), ops, clock);
+          new AwqLayers(
+              source, config, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
+      case SMOOTHQUANT -> new SmoothLayers(source, smoothing(job, ops).orElseThrow(), ops, clock);
       default -> new RtnLayers(floats, ops, clock);
     };
   }
@@ -241,6 +236,19 @@ public final class QuantizeJob {
     clock.since(start, PhaseClock.Phase.FORWARD);
     boolean intoLinears = config.method() == Method.QQQ;
     return Optional.of(new Smoothing(source.config(), scales, config.alpha(), intoLinears));
+  }
+
+  private LayerMethod gptq(Ops ops, JobDirectory job) {
+    return new GptqLayers(
+        source,
+        config,
+        plan,
+        plan.scheme(config),
+        calibration.orElseThrow(),
+        smoothing(job, ops),
+        ops,
+        clock,
+        statesFolder(job));
   }
 
   private Optional<Path> statesFolder(JobDirectory job) {
@@ -315,7 +323,7 @@ public final class QuantizeJob {
       }
 
       @Override
-      public void replace(TensorSpec name, Tensor tensor) {
+      public void put(TensorSpec name, Tensor tensor) {
         Tensor copy = Tensor.allocate(layer, tensor.type(), tensor.shape());
         copy.segment().copyFrom(tensor.segment().asSlice(0, name.byteSize()));
         tensors.put(name, copy);

@@ -12,11 +12,12 @@ import org.nanomodel.BadModelException;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.Version;
+import org.nanomodel.checkpoint.AdapterDirectory;
 import org.nanomodel.checkpoint.CheckpointScheme;
 import org.nanomodel.checkpoint.Codec;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.ModuleScheme;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.model.Config;
 import org.nanomodel.model.ModuleTree;
 import org.nanomodel.safetensors.TensorInfo;
@@ -75,10 +76,15 @@ public record QuantizePlan(
         config.format(),
         config.defaults(),
         config.lmHead(),
-        config.dynamic(),
+        config.dynamic().without("adapter"),
         modules,
         skipped,
         meta);
+  }
+
+  /** Bytes of the adapters; 0 = none. They are no part of {@link #bytes}. */
+  public long adapterBytes(QuantizeConfig config) {
+    return modules().stream().mapToLong(m -> 2 * Eora.rank(config, m) * (m.n() + m.k())).sum();
   }
 
   /** Bits per weight of the quantized modules, with scales, zeros and g_idx. */
@@ -253,6 +259,8 @@ public record QuantizePlan(
                 + " is the embedding itself, which stays in float: the quantized head is written"
                 + " beside it, and tie_word_embeddings becomes false");
       }
+      AdapterDirectory.find(source.path())
+          .ifPresent(adapter -> warnings.add("the adapter in " + adapter + " is left out"));
       cautions.forEach((what, of) -> warnings.add(Codec.several(of) + " " + what));
       for (Layer layer : fusedDifferently(modules)) {
         warnings.add(

@@ -22,8 +22,7 @@ final class SmoothLayers implements LayerMethod {
   private final Ops ops;
   private final PhaseClock clock;
 
-  SmoothLayers(
-      ModelDirectory source, Smoothing smoothing, Ops ops, PhaseClock clock) {
+  SmoothLayers(ModelDirectory source, Smoothing smoothing, Ops ops, PhaseClock clock) {
     this.source = source;
     this.model = source.config();
     this.smoothing = smoothing;
@@ -58,7 +57,7 @@ final class SmoothLayers implements LayerMethod {
         }
       }
       var made = new HashSet<>(layer.modules().stream().map(QuantizePlan.Module::name).toList());
-      weights.stored(arena, made).forEach(sink::replace);
+      weights.stored(arena, made).forEach(sink::put);
     }
   }
 

@@ -46,8 +46,7 @@ final class Smoothing {
     }
   }
 
-  private void fold(
-      int layer, ModuleTree.Group group, List<String> names, FoldedWeights weights) {
+  private void fold(int layer, ModuleTree.Group group, List<String> names, FoldedWeights weights) {
     ScaleFold.of(model, layer, group)
         .filter(fold -> intoLinears || fold.fedByNorm())
         .ifPresent(fold -> {

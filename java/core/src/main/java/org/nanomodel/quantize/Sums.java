@@ -53,6 +53,18 @@ final class Sums {
     }
   }
 
+  /** a = -a. */
+  static void negate(Tensor a) {
+    var x = new float[Math.toIntExact(a.cols())];
+    for (long r = 0; r < a.rows(); r++) {
+      read(a, r, x);
+      for (int k = 0; k < x.length; k++) {
+        x[k] = -x[k];
+      }
+      write(a, r, x);
+    }
+  }
+
   /** a[:,k] /= s[k]. */
   static void divideColumns(Tensor a, float[] s) {
     var x = new float[s.length];
@@ -60,6 +72,18 @@ final class Sums {
       read(a, r, x);
       for (int k = 0; k < x.length; k++) {
         x[k] /= s[k];
+      }
+      write(a, r, x);
+    }
+  }
+
+  /** a[:,k] *= s[k]. */
+  static void multiplyColumns(Tensor a, float[] s) {
+    var x = new float[s.length];
+    for (long r = 0; r < a.rows(); r++) {
+      read(a, r, x);
+      for (int k = 0; k < x.length; k++) {
+        x[k] *= s[k];
       }
       write(a, r, x);
     }

@@ -15,6 +15,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
 import org.nanomodel.SharedData;
+import org.nanomodel.json.JsonFile;
 
 /**
  * What inspect tells of every checkpoint at hand, readable or not, and that it needs headers only.

@@ -16,6 +16,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.nanomodel.BadModelException;
 import org.nanomodel.Format;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.json.JsonFile;
 
 class QuantizationConfigTest {
   @TempDir Path temp;
@@ -161,26 +162,30 @@ class QuantizationConfigTest {
       delimiter = '|',
       value = {
         "{'quant_method':'gptq'} | bits is missing",
-        "{'bits':0} | bits 0",
-        "{'bits':1} | bits 1",
-        "{'bits':100} | bits 100",
-        "{'bits':-4} | bits -4",
-        "{'bits':'4'} | field bits",
-        "{'bits':4.5} | field bits",
-        "{'bits':99999999999999999999} | field bits",
-        "{'bits':4,'group_size':0} | group_size 0",
-        "{'bits':4,'group_size':-2} | group_size -2",
-        "{'bits':4,'group_size':4294967296} | group_size 4294967296",
-        "{'bits':4,'group_size':true} | field group_size",
-        "{'bits':4,'sym':'yes'} | field sym",
-        "{'bits':4,'desc_act':1} | field desc_act",
-        "{'bits':4,'lm_head':'no'} | field lm_head",
-        "{'bits':4,'quant_method':4} | field quant_method",
-        "{'bits':4,'pack_dtype':32} | field pack_dtype",
+        "{'bits':0} | bits is 0, expected a whole number from 2 to 8",
+        "{'bits':1} | bits is 1, expected a whole number from 2 to 8",
+        "{'bits':100} | bits is 100, expected a whole number from 2 to 8",
+        "{'bits':-4} | bits is -4, expected a whole number from 2 to 8",
+        "{'bits':'4'} | bits is ",
+        "{'bits':4.5} | bits is ",
+        "{'bits':99999999999999999999} | bits is ",
+        "{'bits':4,'group_size':0} | group_size is 0, expected -1 (the whole row) or a positive"
+            + " number",
+        "{'bits':4,'group_size':-2} | group_size is -2, expected -1 (the whole row) or a positive"
+            + " number",
+        "{'bits':4,'group_size':4294967296} | group_size is 4294967296, expected -1 (the whole row)"
+            + " or a positive number",
+        "{'bits':4,'group_size':true} | group_size is ",
+        "{'bits':4,'sym':'yes'} | sym is ",
+        "{'bits':4,'desc_act':1} | desc_act is ",
+        "{'bits':4,'lm_head':'no'} | lm_head is ",
+        "{'bits':4,'quant_method':4} | quant_method is ",
+        "{'bits':4,'pack_dtype':32} | pack_dtype is ",
         "{'bits':4,'dynamic':[]} | field dynamic",
         "{'bits':4,'dynamic':{'a':4}} | dynamic",
         "{'bits':4,'dynamic':{'a(':{}}} | regular expression",
-        "{'bits':4,'dynamic':{'a':{'bits':99}}} | bits 99",
+        "{'bits':4,'dynamic':{'a':{'bits':99}}} | dynamic[\"a\"].bits is 99, expected a whole"
+            + " number from 2 to 8",
       })
   void nonsenseIsRefusedByFileAndField(String json, String named) {
     assertThatThrownBy(() -> parse(json))

@@ -2,6 +2,7 @@ package org.nanomodel.evaluate;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import java.awt.geom.Line2D;
 import java.awt.geom.Point2D;
 import java.awt.geom.Rectangle2D;
 import java.awt.image.BufferedImage;
@@ -117,8 +118,8 @@ class ReportTest {
     assertThat(image.getWidth()).isEqualTo(2240);
     assertThat(count(image, 0xef6c00)).isGreaterThan(100); // the point of the original
     assertThat(count(image, 0x1565c0)).isGreaterThan(500); // the line
-    assertThat(count(image, 0xf7b97f)).isGreaterThan(10_000); // its bar
-    assertThat(count(image, 0x90b8e0)).isGreaterThan(5_000); // the other bar
+    assertThat(count(image, 0xf7b57f)).isGreaterThan(10_000); // its bar
+    assertThat(count(image, 0x8ab2df)).isGreaterThan(5_000); // the other bar
   }
 
   private static long count(BufferedImage image, int rgb) {
@@ -128,19 +129,24 @@ class ReportTest {
   }
 
   @Test
-  void labelsKeepClearOfEachOther() {
+  void labelsKeepClearOfEachOtherAndOfLines() {
     List<Point2D> points =
         List.of(
             new Point2D.Double(500, 280),
             new Point2D.Double(210, 279),
             new Point2D.Double(200, 275),
             new Point2D.Double(190, 40));
-    LabelPlacer placer = new LabelPlacer(points, new Rectangle2D.Double(0, 0, 600, 320));
+    List<Line2D> lines =
+        List.of(
+            new Line2D.Double(points.get(0), points.get(1)),
+            new Line2D.Double(points.get(2), points.get(3)));
+    LabelPlacer placer = new LabelPlacer(points, lines, new Rectangle2D.Double(0, 0, 600, 320));
     List<Rectangle2D> boxes = new ArrayList<>();
     for (int i = 0; i < points.size(); i++) {
       Point2D at = placer.place(i, 90);
       Rectangle2D box = new Rectangle2D.Double(at.getX() - 45, at.getY() - 8, 90, 16);
       assertThat(boxes.stream().noneMatch(box::intersects)).isTrue();
+      assertThat(lines.stream().noneMatch(line -> line.intersects(box))).isTrue();
       boxes.add(box);
     }
   }

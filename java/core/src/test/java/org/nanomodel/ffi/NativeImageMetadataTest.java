@@ -2,6 +2,7 @@ package org.nanomodel.ffi;
 
 import static org.assertj.core.api.Assertions.assertThat;
 
+import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ArrayNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
@@ -9,9 +10,11 @@ import java.lang.foreign.AddressLayout;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemoryLayout;
 import java.lang.foreign.ValueLayout;
+import java.lang.reflect.Field;
 import java.lang.reflect.Method;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
@@ -38,6 +41,36 @@ class NativeImageMetadataTest {
       Files.writeString(file, wanted);
     }
     assertThat(file).content().isEqualTo(wanted);
+  }
+
+  @Test
+  void whatTheMetadataNamesIsThere() throws Exception {
+    JsonNode metadata = MAPPER.readTree(SharedData.root().resolve(FILE).toFile());
+    for (JsonNode entry : metadata.path("reflection")) {
+      if (entry.path("type").asText().endsWith("[]")) {
+        continue;
+      }
+      Class<?> type = Class.forName(entry.path("type").asText());
+      for (JsonNode method : entry.path("methods")) {
+        assertThat(method.path("name").asText()).isEqualTo("<init>");
+        assertThat(type.getDeclaredConstructors())
+            .anySatisfy(c ->
+                assertThat(c.getParameterTypes())
+                    .extracting(Class::getName)
+                    .containsExactlyElementsOf(names(method)));
+      }
+    }
+    assertThat(metadata.path("resources")).hasSize(1);
+    assertThat(metadata.path("resources").get(0).path("glob").asText()).isEqualTo("native/**");
+    ClassLoader loader = getClass().getClassLoader();
+    assertThat(loader.getResource("native/lib/tokenizers.properties")).isNotNull();
+    assertThat(loader.getResource("native/lib/linux-x86_64/cpu/libtokenizers.so")).isNotNull();
+  }
+
+  private static List<String> names(JsonNode method) {
+    var names = new ArrayList<String>();
+    method.path("parameterTypes").forEach(type -> names.add(type.asText()));
+    return names;
   }
 
   private static ObjectNode metadata() throws ReflectiveOperationException {
@@ -75,26 +108,28 @@ class NativeImageMetadataTest {
 
   /** One entry a signature. */
   private static ArrayNode downcalls() throws ReflectiveOperationException {
-    var signatures = new TreeMap<String, FunctionDescriptor>();
+    var descriptors = new ArrayList<FunctionDescriptor>();
     for (Method method : NanoModelH.class.getDeclaredMethods()) {
       if (method.getName().endsWith("$descriptor")) {
-        var descriptor = (FunctionDescriptor) method.invoke(null);
-        signatures.put(descriptor.toString(), descriptor);
+        descriptors.add((FunctionDescriptor) method.invoke(null));
       }
     }
-    for (var loading : List.of(NativeLibrary.DLOPEN, NativeLibrary.DLERROR)) {
-      signatures.put(loading.toString(), loading);
+    for (Field field : NativeLibrary.class.getDeclaredFields()) {
+      if (field.getType() == FunctionDescriptor.class) {
+        descriptors.add((FunctionDescriptor) field.get(null));
+      }
     }
-    ArrayNode calls = MAPPER.createArrayNode();
-    for (FunctionDescriptor descriptor : signatures.values()) {
-      ObjectNode call = calls.addObject();
+    var signatures = new TreeMap<String, ObjectNode>();
+    for (FunctionDescriptor descriptor : descriptors) {
+      ObjectNode call = MAPPER.createObjectNode();
       call.put(
           "returnType",
           descriptor.returnLayout().map(NativeImageMetadataTest::name).orElse("void"));
       ArrayNode parameters = call.putArray("parameterTypes");
       descriptor.argumentLayouts().forEach(layout -> parameters.add(name(layout)));
+      signatures.put(call.toString(), call);
     }
-    return calls;
+    return MAPPER.createArrayNode().addAll(signatures.values());
   }
 
   private static String name(MemoryLayout layout) {

@@ -4,6 +4,8 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import com.sun.management.ThreadMXBean;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
@@ -16,10 +18,13 @@ import org.junit.jupiter.api.io.TempDir;
 import org.nanomodel.BadModelException;
 import org.nanomodel.SharedData;
 import org.nanomodel.UnsupportedModelException;
+import org.nanomodel.checkpoint.AdapterDirectory;
+import org.nanomodel.checkpoint.AdapterWriter;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.TinyModel;
 import org.nanomodel.safetensors.SafetensorsException;
 import org.nanomodel.safetensors.SafetensorsFile;
+import org.nanomodel.safetensors.SafetensorsWriter;
 import org.nanomodel.tokenizer.Tokenizer;
 
 /**
@@ -130,6 +135,39 @@ class ParserFuzzTest {
             directory.requireReadable();
             var config = directory.quantization().orElseThrow();
             config.scheme("model.layers.0.mlp.down_proj");
+          }
+        });
+  }
+
+  @Test
+  void adapterConfigs() throws IOException {
+    String module = "model.layers.0.mlp.down_proj";
+    Path folder = Files.createDirectories(temp.resolve("adapter"));
+    var plan =
+        List.of(
+            AdapterWriter.a("base_model.model." + module, 4, 64),
+            AdapterWriter.b("base_model.model." + module, 32, 4));
+    try (var writer = SafetensorsWriter.create(folder.resolve("adapter_model.safetensors"), plan)) {
+      for (var spec : plan) {
+        writer.put(spec.name(), MemorySegment.ofArray(new byte[(int) spec.byteSize()]));
+      }
+      writer.finish();
+    }
+    List<byte[]> corpus =
+        List.of(
+            text(
+                "{\"alpha_pattern\":{\"down_proj\":8,\".*mlp.(a|b)*\":2.5},\"bias\":\"none\","
+                    + "\"lora_alpha\":16,\"modules_to_save\":null,\"peft_type\":\"LORA\",\"r\":4,"
+                    + "\"use_dora\":false,\"use_rslora\":true}"));
+    fuzz(
+        corpus,
+        bytes -> {
+          Files.write(folder.resolve("adapter_config.json"), bytes);
+          try (var directory = ModelDirectory.open(model);
+              var adapter = AdapterDirectory.open(folder);
+              var arena = Arena.ofConfined()) {
+            var part = adapter.over(directory, directory.config()).adapter(arena, module);
+            assertThat(part.orElseThrow().scale()).isFinite();
           }
         });
   }

@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.stream.StreamSupport;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.MethodSource;
+import org.nanomodel.json.JsonFields;
 
 /** Against transformers 5.18.0: rope.json was written by make_rope_golden.py beside it. */
 class RopeConfigTest {

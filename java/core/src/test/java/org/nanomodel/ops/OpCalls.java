@@ -291,7 +291,8 @@ final class OpCalls {
                         new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.F32, false, false, 0),
                         new GptqTriangle.Ranges(Symmetry.SYMMETRIC, null, false, false, 0),
                         new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.I32, false, false, 0),
-                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.F32, false, false, Float.NaN)))),
+                        new GptqTriangle.Ranges(
+                            Symmetry.SYMMETRIC, DataType.F32, false, false, Float.NaN)))),
         call(
             "awqRound",
             a ->
@@ -307,7 +308,15 @@ final class OpCalls {
                     out("w", f32(a, 8, 16)).anyRows(),
                     in("gram", gram(a)),
                     in("scale", ones(a, 16)).orNull(),
-                    in("grid|bits|group_size", grid(4, 16), grid(9, 16), grid(4, 17)))));
+                    in("grid|bits|group_size", grid(4, 16), grid(9, 16), grid(4, 17)))),
+        call(
+            "eora",
+            a ->
+                List.of(
+                    out("a", f32(a, 3, 16)),
+                    out("b", f32(a, 8, 3)),
+                    in("d", f32(a, 8, 16)),
+                    in("gram", gram(a)))));
   }
 
   private static RoundingGrid grid(int bits, long groupSize) {

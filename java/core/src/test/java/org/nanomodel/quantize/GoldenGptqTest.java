@@ -19,6 +19,7 @@ import org.nanomodel.NativeException;
 import org.nanomodel.SharedData;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.QuantizedWeight;
+import org.nanomodel.ops.Symmetry;
 import org.nanomodel.safetensors.SafetensorsFile;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;

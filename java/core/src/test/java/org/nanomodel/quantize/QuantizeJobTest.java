@@ -27,10 +27,10 @@ import org.nanomodel.CancelledException;
 import org.nanomodel.Format;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
-import org.nanomodel.checkpoint.JsonFile;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.ModelSize;
 import org.nanomodel.checkpoint.TinyModel;
+import org.nanomodel.json.JsonFile;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.QuantizedWeight;
@@ -94,13 +94,13 @@ class QuantizeJobTest {
   /** File names and hashes; the log's times are cut off. */
   static Map<String, String> contents(Path directory) throws IOException {
     var found = new TreeMap<String, String>();
-    try (var files = Files.list(directory)) {
-      for (Path file : files.toList()) {
+    try (var files = Files.walk(directory)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
         String text = Files.readString(file, StandardCharsets.ISO_8859_1);
         if (file.endsWith("quant_log.csv")) {
           text = text.replaceAll(",[0-9]+\\.[0-9]{3},", ",TIME,");
         }
-        found.put(file.getFileName().toString(), text);
+        found.put(directory.relativize(file).toString(), text);
       }
     }
     return found;

@@ -3006,5 +3006,66 @@ public class NanoModelH extends NanoModelH$shared {
            throw new AssertionError("should not reach here", ex$);
         }
     }
+
+    private static class nm_eora {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_POINTER
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_eora");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_eora(nm_engine *engine, const nm_eora_args *args)
+     * }
+     */
+    public static FunctionDescriptor nm_eora$descriptor() {
+        return nm_eora.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_eora(nm_engine *engine, const nm_eora_args *args)
+     * }
+     */
+    public static MethodHandle nm_eora$handle() {
+        return nm_eora.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_eora(nm_engine *engine, const nm_eora_args *args)
+     * }
+     */
+    public static MemorySegment nm_eora$address() {
+        return nm_eora.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_eora(nm_engine *engine, const nm_eora_args *args)
+     * }
+     */
+    public static int nm_eora(MemorySegment engine, MemorySegment args) {
+        var mh$ = nm_eora.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_eora", engine, args);
+            }
+            return (int)mh$.invokeExact(engine, args);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
 }
 

@@ -1,4 +1,4 @@
-package org.nanomodel.checkpoint;
+package org.nanomodel.json;
 
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonProcessingException;
@@ -33,7 +33,7 @@ public final class JsonFile {
       JsonMapper.builder(
               JsonFactory.builder()
                   .streamReadConstraints(
-                      StreamReadConstraints.builder().maxNestingDepth(200).build())
+                      StreamReadConstraints.builder().maxNestingDepth(64).build())
                   .enable(StreamReadFeature.STRICT_DUPLICATE_DETECTION)
                   .build())
           // Python writes Infinity and NaN, and reads them back.
@@ -68,12 +68,12 @@ public final class JsonFile {
   }
 
   /** As {@link #read}, or empty when there is no such file. */
-  static Optional<ObjectNode> readIfPresent(Path file) {
+  public static Optional<ObjectNode> readIfPresent(Path file) {
     return Files.exists(file) ? Optional.of(read(file)) : Optional.empty();
   }
 
   /** The object in {@code bytes}; {@code where} names them in errors. */
-  static ObjectNode parse(byte[] bytes, String where) {
+  public static ObjectNode parse(byte[] bytes, String where) {
     if (bytes.length >= 3 && bytes[0] == (byte) 0xef && bytes[1] == (byte) 0xbb) {
       throw new BadModelException(
           where + ": starts with a byte order mark, expected plain UTF-8 JSON");
@@ -115,11 +115,7 @@ public final class JsonFile {
   }
 
   private static String oneLine(String message) {
-    String line =
-        message == null
-            ? ""
-            : message.lines().findFirst().orElse("").replaceAll("[\\p{Cc}\\u2028\\u2029]", "?");
-    return line.length() > 200 ? line.substring(0, 200) : line;
+    return message == null ? "" : Escaped.line(message.lines().findFirst().orElse(""));
   }
 
   private static DefaultPrettyPrinter printer() {
