@@ -49,6 +49,7 @@ final class CodeOps {
 
   void rtn(QuantizedWeight out, Tensor w, Symmetry sym, DataType scaleType) {
     Checks.f32Matrix("rtn", "w", w, out.n(), out.k());
+    Objects.requireNonNull(sym, "sym");
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_rtn_args.layout(), cancel);

@@ -212,7 +212,7 @@ final class OpCalls {
                 List.of(
                     out("out", weight(a, 8, 32), weight(a, 8, 16)),
                     in("w", f32(a, 8, 32)),
-                    in("sym", true),
+                    in("sym", Symmetry.SYMMETRIC),
                     in("scaleType", DataType.F16, DataType.I32))),
         call(
             "dequantize",
