@@ -59,7 +59,8 @@ class VerbsTest {
     JsonNode json = Nanomodel.run(collect).succeeded().json();
     assertThat(json.get("modules").asInt()).isEqualTo(42);
     assertThat(json.get("tokens").asInt()).isPositive();
-    Nanomodel.run(collect).failed(2, "--overwrite");
+    assertThat(Nanomodel.run(collect).code()).isEqualTo(2);
+    assertThat(Nanomodel.run(collect).err()).contains("--overwrite");
     String out = directory.resolve("w8a8").toString();
     Nanomodel.run(
             "quantize",
