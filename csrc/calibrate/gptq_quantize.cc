@@ -108,15 +108,17 @@ void GptqWalk::quantize_panel(GptqLanes& l, int64_t panel, const float* sum, flo
 
 void GptqWalk::store(const GptqLanes& l) const {
   const int64_t rows = std::min(kStrip, job_.out.n - l.row);
+  const uint8_t shift = shift_of(a_.sym);
   for (int64_t r = 0; r < rows; r++) {
     uint8_t* codes = job_.out.codes + (l.row + r) * k_;
-    for (int64_t i = 0; i < k_; i++) codes[a_.perm[i]] = l.codes[i * kStrip + r];
+    for (int64_t i = 0; i < k_; i++) codes[a_.perm[i]] = static_cast<uint8_t>(l.codes[i * kStrip + r] + shift);
     job_.row_loss[l.row + r] = l.loss[r];
   }
   for (int64_t g = 0; g < groups_of(job_.out); g++)
     for (int64_t r = 0; r < rows; r++) {
       job_.out.scales[g * job_.out.n + l.row + r] = l.scales[g * kStrip + r];
-      job_.out.zeros[g * job_.out.n + l.row + r] = static_cast<uint8_t>(l.zeros[g * kStrip + r]);
+      job_.out.zeros[g * job_.out.n + l.row + r] =
+          static_cast<uint8_t>(static_cast<uint8_t>(l.zeros[g * kStrip + r]) + shift);
     }
 }
 
@@ -153,7 +155,7 @@ void check(const nm_gptq_quantize_args& a, const nm_codes& out) {
   check_codes(out);
   check_g_idx(out);
   check_scale_type(a.scale_type);
-  check_range("sym", a.sym, 0, 1);
+  check_range("sym", a.sym, 0, 2);
   check_range("static_groups", a.static_groups, 0, 1);
   check_range("refresh", a.refresh, 0, 1);
   if (!(a.mse >= 0 && a.mse <= 16)) fail(NM_ERR_ARGUMENT, "mse: got %g, expected 0..16", static_cast<double>(a.mse));

@@ -33,7 +33,7 @@ struct GptqJob {
 
   bool cross() const { return a.cross_factor != nullptr; }
   bool searches() const { return a.refresh != 0 && a.static_groups == 0 && a.mse == 0; }
-  float max_code() const { return static_cast<float>((1 << out.bits) - 1); }
+  float max_code() const { return max_code_of(out.bits, a.sym); }
 };
 
 /** The memory of one strip of rows; [x][48] means x by x, a row a lane. */

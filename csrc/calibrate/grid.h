@@ -55,10 +55,15 @@ struct Grid {
   float scale, zero;  // the scale not yet rounded to its type
 };
 
+/** sym 2 leaves the lowest code out. The grid begins at code 0 all the same; what is written is shifted by this. */
+inline uint8_t shift_of(int32_t sym) { return sym == 2 ? 1 : 0; }
+
+inline float max_code_of(int32_t bits, int32_t sym) { return static_cast<float>((1 << bits) - 1 - shift_of(sym)); }
+
 inline Grid grid_of(Extent e, bool sym, float max_code) {
   if (sym) {
     const float most = std::max(-e.min, e.max);
-    return {2 * (most == 0 ? 1.0f : most) / max_code, (max_code + 1) / 2};
+    return {2 * (most == 0 ? 1.0f : most) / max_code, std::floor((max_code + 1) / 2)};
   }
   if (e.min == 0 && e.max == 0) e = {-1, 1};
   const float scale = (e.max - e.min) / max_code;

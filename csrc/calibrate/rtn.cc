@@ -15,7 +15,8 @@ constexpr int64_t kChunkWeights = 1 << 15;  // some 20 us
 /** One row of weights; false when a weight or a scale is not finite, at column *bad. */
 bool quantize_row(const CalibrateKernels& kernels, const nm_rtn_args& a, int64_t n, int64_t* bad) {
   const nm_codes& out = *a.out;
-  const float max_code = static_cast<float>((1 << out.bits) - 1);
+  const float max_code = max_code_of(out.bits, a.sym);
+  const uint8_t shift = shift_of(a.sym);
   const float* w = a.w + n * a.w_stride;
   uint8_t* codes = out.codes + n * out.k;
   for (int64_t g = 0, k = 0; k < out.k; g++, k += out.group_size) {
@@ -30,11 +31,12 @@ bool quantize_row(const CalibrateKernels& kernels, const nm_rtn_args& a, int64_t
     const float scale = rounded(grid.scale, a.scale_type);
     if (!std::isfinite(scale)) return false;
     out.scales[g * out.n + n] = scale;
-    out.zeros[g * out.n + n] = static_cast<uint8_t>(grid.zero);
+    out.zeros[g * out.n + n] = static_cast<uint8_t>(static_cast<uint8_t>(grid.zero) + shift);
     if (scale > 0)
       kernels.round(w + k, count, scale, grid.zero, max_code, codes + k);
     else
       std::fill_n(codes + k, count, static_cast<uint8_t>(grid.zero));
+    for (int64_t i = k; shift != 0 && i < k + count; i++) codes[i] = static_cast<uint8_t>(codes[i] + shift);
   }
   return true;
 }
@@ -46,7 +48,7 @@ void rtn(Engine& engine, const nm_rtn_args& a) {
   check_codes(out);
   if (out.g_idx != nullptr) fail(NM_ERR_ARGUMENT, "out.g_idx: expected NULL, groups are k / group_size");
   check_scale_type(a.scale_type);
-  check_range("sym", a.sym, 0, 1);
+  check_range("sym", a.sym, 0, 2);
   check_matrix("w", a.w, out.n, out.k, a.w_stride);
   check_overlaps(out, a.w, a.w_stride);
   check_array("cancel", a.cancel, 0);

@@ -487,7 +487,8 @@ typedef struct nm_codes {
 /*
  * Round to nearest. sym: scale = 2 * absmax / (2^bits - 1), zero = 2^(bits-1). asym: min <= 0 <= max,
  * scale = (max - min) / (2^bits - 1), zero = round(-min / scale). An all-zero group gets the range -1..1. codes =
- * clamp(round(w / scale) + zero, 0, 2^bits - 1), halves to even. A weight that is not finite is NM_ERR_ARGUMENT.
+ * clamp(round(w / scale) + zero, 0, 2^bits - 1), halves to even. sym 2, narrow, leaves code 0 out: scale =
+ * absmax / (2^(bits-1) - 1), zero = 2^(bits-1). A weight that is not finite is NM_ERR_ARGUMENT.
  * Groups are k / group_size: out->g_idx is NULL.
  */
 typedef struct nm_rtn_args {

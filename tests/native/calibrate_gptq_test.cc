@@ -195,15 +195,15 @@ Doubles cross_update(const Module& m, const Doubles& a, const Doubles& u) {
 }
 
 struct Settings {
-  bool sym;
+  int32_t sym;
   int32_t order;
   bool paired, static_groups, refresh;
 };
 
 /** The scale that the header's words give for lo..hi. */
-double scale_of(double low, double high, bool sym, double most) {
+double scale_of(double low, double high, int32_t sym, double most) {
   if (low == 0 && high == 0) low = -1, high = 1;
-  return sym ? 2 * std::max(-low, high) / most : (high - low) / most;
+  return sym != 0 ? 2 * std::max(-low, high) / (sym == 2 ? most - 1 : most) : (high - low) / most;
 }
 
 /** Follows one row with the paper's update and its codes as they came out; returns its loss. */
@@ -235,7 +235,7 @@ double follow(const Module& m, const Settings& s, const Doubles& u, const Double
                    static_cast<long long>(n), static_cast<long long>(i), scale, want);
     }
     const double x = w[static_cast<size_t>(i)], code = m.codes[n * K + m.perm[i]];
-    const double nearest = std::clamp(x / scale + zero, 0.0, most);
+    const double nearest = std::clamp(x / scale + zero, s.sym == 2 ? 1.0 : 0.0, most);
     NM_CHECK_MSG(std::fabs(code - nearest) < 0.501, "%s: row %lld place %lld: %.6f coded as %g", what,
                  static_cast<long long>(n), static_cast<long long>(i), nearest, code);
     const double e = (x - scale * (code - zero)) / u[at(i, i, K)];
@@ -328,19 +328,21 @@ NM_TEST(every_code_is_the_nearest_to_the_weight_as_the_paper_updates_it) {
     int32_t bits;
     Settings s;
   };
-  const Case cases[] = {{5, 200, 64, 4, {true, NM_GPTQ_ORDER_NONE, false, false, false}},
-                        {49, 150, 32, 3, {true, NM_GPTQ_ORDER_DESC_ACT, false, false, false}},
-                        {3, 260, 32, 4, {false, NM_GPTQ_ORDER_GROUP_AWARE, false, false, false}},
-                        {3, 301, 301, 8, {false, NM_GPTQ_ORDER_DESC_ACT, false, false, false}},
-                        {4, 290, 20, 2, {false, NM_GPTQ_ORDER_NONE, false, false, true}},
-                        {4, 290, 192, 4, {true, NM_GPTQ_ORDER_NONE, false, false, false}},
-                        {2, 170, 16, 4, {true, NM_GPTQ_ORDER_DESC_ACT, false, true, false}},
-                        {2, 170, 16, 4, {true, NM_GPTQ_ORDER_GROUP_AWARE, false, true, false}},
-                        {3, 270, 32, 4, {true, NM_GPTQ_ORDER_GROUP_AWARE, true, false, false}},
-                        {3, 270, 24, 4, {false, NM_GPTQ_ORDER_NONE, true, false, true}},
-                        {50, 300, 64, 3, {true, NM_GPTQ_ORDER_GROUP_AWARE, false, false, true}},
-                        {3, 290, 192, 2, {true, NM_GPTQ_ORDER_DESC_ACT, false, false, true}},
-                        {1, 1, 1, 4, {false, NM_GPTQ_ORDER_NONE, false, false, false}}};
+  const Case cases[] = {{5, 200, 64, 4, {1, NM_GPTQ_ORDER_NONE, false, false, false}},
+                        {49, 150, 32, 3, {1, NM_GPTQ_ORDER_DESC_ACT, false, false, false}},
+                        {3, 260, 32, 4, {0, NM_GPTQ_ORDER_GROUP_AWARE, false, false, false}},
+                        {3, 301, 301, 8, {0, NM_GPTQ_ORDER_DESC_ACT, false, false, false}},
+                        {4, 290, 20, 2, {0, NM_GPTQ_ORDER_NONE, false, false, true}},
+                        {4, 290, 192, 4, {1, NM_GPTQ_ORDER_NONE, false, false, false}},
+                        {2, 170, 16, 4, {1, NM_GPTQ_ORDER_DESC_ACT, false, true, false}},
+                        {2, 170, 16, 4, {1, NM_GPTQ_ORDER_GROUP_AWARE, false, true, false}},
+                        {3, 270, 32, 4, {1, NM_GPTQ_ORDER_GROUP_AWARE, true, false, false}},
+                        {3, 270, 24, 4, {0, NM_GPTQ_ORDER_NONE, true, false, true}},
+                        {50, 300, 64, 3, {1, NM_GPTQ_ORDER_GROUP_AWARE, false, false, true}},
+                        {3, 290, 192, 2, {1, NM_GPTQ_ORDER_DESC_ACT, false, false, true}},
+                        {50, 170, 170, 4, {2, NM_GPTQ_ORDER_DESC_ACT, false, false, false}},
+                        {3, 170, 32, 4, {2, NM_GPTQ_ORDER_DESC_ACT, false, true, false}},
+                        {1, 1, 1, 4, {0, NM_GPTQ_ORDER_NONE, false, false, false}}};
   for (const Case& t : cases) {
     Module m(400, t.n, t.k, t.group, t.bits, static_cast<uint64_t>(t.k));
     const Doubles h = product(m, false), a = product(m, true);
@@ -404,7 +406,7 @@ NM_TEST(threads_change_no_bit) {
 NM_TEST(the_range_search_finds_the_least_error_of_its_ranges) {
   const int64_t N = 50, K = 64;
   for (const int32_t bits : {2, 4})
-    for (const bool sym : {true, false})
+    for (const int32_t sym : {0, 1, 2})
       nmtest::on_every_tier([&](const TestEngine& engine) {
         Module m(K, N, K, 16, bits, 4);
         NM_OK_CALL(m.add_gram(engine, false, 0, K));
@@ -421,7 +423,7 @@ NM_TEST(the_range_search_finds_the_least_error_of_its_ranges) {
               double sum = 0;
               for (int64_t k = 16 * g; k < 16 * g + 16; k++) {
                 const double x = k == 3 ? 0 : m.w[n * K + k];
-                const double code = std::clamp(std::nearbyint(x / scale) + zero, 0.0, most);
+                const double code = std::clamp(std::nearbyint(x / scale) + zero, sym == 2 ? 1.0 : 0.0, most);
                 sum += std::pow(std::fabs(scale * (code - zero) - x), 2.4);
               }
               return sum;
@@ -433,9 +435,9 @@ NM_TEST(the_range_search_finds_the_least_error_of_its_ranges) {
             }
             for (int step = 0; step < 80; step++) {
               const double part = 1 - step / 100.0, scale = scale_of(part * low, part * high, sym, most);
-              const double zero = sym ? (most + 1) / 2 : std::nearbyint(-part * low / scale);
+              const double zero = sym != 0 ? (most + 1) / 2 : std::nearbyint(-part * low / scale);
               for (int shift = -1; shift <= 1; shift++)
-                if (shift == 0 || (bits == 2 && !sym))
+                if (shift == 0 || (bits == 2 && sym == 0))
                   best = std::min(best, error(scale, std::clamp(zero + shift, 0.0, most)));
             }
             const double got = error(m.scales[g * N + n], m.zeros[g * N + n]);

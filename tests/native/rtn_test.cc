@@ -41,7 +41,7 @@ float rounded(float x, int32_t type) {
   return x;
 }
 
-nm_rtn_args rtn_args(const float* w, int64_t stride, bool sym, int32_t scale_type, const Codes& out) {
+nm_rtn_args rtn_args(const float* w, int64_t stride, int32_t sym, int32_t scale_type, const Codes& out) {
   nm_rtn_args a = args<nm_rtn_args>();
   a.sym = sym;
   a.scale_type = scale_type;
@@ -60,19 +60,20 @@ nm_dequantize_args dequantize_args(const Codes& in, float* w, int64_t stride) {
 }
 
 /** The header's words, one weight after the other. */
-void check_group(const float* w, int64_t count, bool sym, int32_t bits, int32_t type, float scale, int zero,
+void check_group(const float* w, int64_t count, int32_t sym, int32_t bits, int32_t type, float scale, int zero,
                  const uint8_t* codes, const char* what) {
   const float most = static_cast<float>((1 << bits) - 1);
   float low = 0, high = 0;
   for (int64_t i = 0; i < count; i++) low = std::min(low, w[i]), high = std::max(high, w[i]);
   if (low == 0 && high == 0) low = -1, high = 1;
-  const float exact = sym ? 2 * std::max(-low, high) / most : (high - low) / most;
+  const float steps = sym == 2 ? most - 1 : most, least = sym == 2 ? 1 : 0;
+  const float exact = sym != 0 ? 2 * std::max(-low, high) / steps : (high - low) / steps;
   const int expected_zero = sym ? 1 << (bits - 1) : static_cast<int>(std::nearbyint(-low / exact));
   NM_CHECK_MSG(scale == rounded(exact, type), "%s: scale %g, expected %g", what, static_cast<double>(scale),
                static_cast<double>(rounded(exact, type)));
   NM_CHECK_MSG(zero == expected_zero, "%s: zero %d, expected %d", what, zero, expected_zero);
   for (int64_t i = 0; i < count; i++) {
-    const float code = std::clamp(std::nearbyint(w[i] / scale) + static_cast<float>(zero), 0.0f, most);
+    const float code = std::clamp(std::nearbyint(w[i] / scale) + static_cast<float>(zero), least, most);
     NM_CHECK_MSG(codes[i] == static_cast<int>(code), "%s: w %g gave %d, expected %g", what, static_cast<double>(w[i]),
                  codes[i], static_cast<double>(code));
   }
@@ -81,14 +82,14 @@ void check_group(const float* w, int64_t count, bool sym, int32_t bits, int32_t 
 struct Case {
   int32_t bits;
   int64_t n, k, group;
-  bool sym;
+  int32_t sym;
   int32_t type;
 };
 
-const Case kCases[] = {
-    {4, 5, 128, 32, true, NM_F16},   {4, 3, 172, 128, false, NM_F16}, {8, 4, 100, 100, false, NM_F32},
-    {8, 2, 33, 16, true, NM_BF16},   {3, 7, 67, 33, false, NM_BF16},  {2, 1, 1, 1, false, NM_F32},
-    {5, 600, 300, 64, true, NM_F16}, {6, 3, 31, 7, false, NM_F16},    {7, 2, 15, 15, true, NM_F32}};
+const Case kCases[] = {{4, 5, 128, 32, 1, NM_F16},   {4, 3, 172, 128, 0, NM_F16}, {8, 4, 100, 100, 0, NM_F32},
+                       {8, 2, 33, 16, 1, NM_BF16},   {3, 7, 67, 33, 0, NM_BF16},  {2, 1, 1, 1, 0, NM_F32},
+                       {5, 600, 300, 64, 1, NM_F16}, {6, 3, 31, 7, 0, NM_F16},    {4, 5, 203, 203, 2, NM_F32},
+                       {7, 2, 15, 15, 1, NM_F32},    {2, 3, 40, 16, 2, NM_F16}};
 
 }  // namespace
 
@@ -258,8 +259,8 @@ NM_TEST(rtn_and_dequantize_refuse_bad_arguments_by_name) {
     a = rtn_args(w.data(), 64, true, NM_F64, codes);
     NM_REFUSED(nm_rtn(engine, &a), NM_ERR_ARGUMENT, "scale_type: got 3");
     a = rtn_args(w.data(), 64, true, NM_F16, codes);
-    a.sym = 2;
-    NM_REFUSED(nm_rtn(engine, &a), NM_ERR_ARGUMENT, "sym: got 2");
+    a.sym = 3;
+    NM_REFUSED(nm_rtn(engine, &a), NM_ERR_ARGUMENT, "sym: got 3");
     a.out = nullptr;
     NM_REFUSED(nm_rtn(engine, &a), NM_ERR_ARGUMENT, "out: got NULL");
     const int32_t cancel = 1;

@@ -36,6 +36,14 @@ public record GptqConfig(
   public static final GptqConfig DEFAULT =
       new GptqConfig(Optional.empty(), false, .05, .01, 0, true, true);
 
+  /** The same, damp .005 growing by .001: what method qqq begins with. */
+  public static final GptqConfig QQQ = DEFAULT.withDamp(.005, .001);
+
+  /** What a method begins with. */
+  public static GptqConfig of(Method method) {
+    return method == Method.QQQ ? QQQ : DEFAULT;
+  }
+
   public GptqConfig {
     new GptqOptions( // checks the numbers
         4,

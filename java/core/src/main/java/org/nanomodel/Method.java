@@ -14,7 +14,7 @@ public enum Method {
   /** Activation-aware scaling, Lin et al. 2023. */
   AWQ("awq", true),
   /** W4A8, Zhang et al. 2024. */
-  QQQ("qqq", false),
+  QQQ("qqq", true),
   /** W8A8, Xiao et al. 2022. */
   SMOOTHQUANT("smoothquant", true);
 

@@ -10,6 +10,8 @@ import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.DynamicOverrides;
 import org.nanomodel.checkpoint.ModuleScheme;
 import org.nanomodel.json.JsonFile;
+import org.nanomodel.quantize.GptqOptions;
+import org.nanomodel.tensor.DataType;
 
 /**
  * How to quantize a model. Immutable; {@code
@@ -24,9 +26,10 @@ import org.nanomodel.json.JsonFile;
  * @param method how codes are chosen
  * @param format the layout of the checkpoint
  * @param dynamic what differs for modules that a regular expression names
- * @param gptq what method gptq is told beyond that
+ * @param gptq what methods gptq and qqq are told beyond that
  * @param adapterRank of the low-rank adapter that EoRA makes for each module; 0 = none
- * @param alpha how much of what makes activations large method smoothquant moves into weights, 0..1
+ * @param smooth whether method qqq scales large activations down first; smoothquant always does
+ * @param alpha how much of what makes activations large smoothing moves into weights, 0..1
  */
 public record QuantizeConfig(
     int bits,
@@ -39,6 +42,7 @@ public record QuantizeConfig(
     DynamicOverrides dynamic,
     GptqConfig gptq,
     int adapterRank,
+    boolean smooth,
     double alpha) {
 
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
@@ -54,6 +58,13 @@ public record QuantizeConfig(
               + method
               + " is not available in this version: use one of "
               + Method.available());
+    }
+    if (method == Method.QQQ && format != Format.QQQ) {
+      throw new NanoModelException(
+          "method qqq writes format qqq, not " + format + ": convert it, or use method gptq");
+    }
+    if (method == Method.SMOOTHQUANT && !smooth) {
+      throw new NanoModelException("method smoothquant is smoothing: use method rtn without it");
     }
     if (!(alpha >= 0 && alpha <= 1)) {
       throw new NanoModelException("alpha " + alpha + ": expected 0 to 1");
@@ -97,7 +108,7 @@ public record QuantizeConfig(
               + ": expected -1 (whole row) or a positive number, 16 to 128 as a rule");
     }
     Codec.of(format)
-        .refusal(scheme)
+        .refusal(written(scheme, method, gptq))
         .ifPresent(why -> {
           throw new NanoModelException(at + "format " + format + ": " + why);
         });
@@ -111,7 +122,8 @@ public record QuantizeConfig(
               + method
               + " does not use: leave it off");
     }
-    if (!gptq.staticGroups() && !WITH_COLUMN_GROUPS.contains(format)) {
+    boolean ownGroups = method != Method.QQQ && !gptq.staticGroups();
+    if (ownGroups && !WITH_COLUMN_GROUPS.contains(format)) {
       throw new NanoModelException(
           at
               + "desc_act gives each column a group of its own choice, which format "
@@ -133,7 +145,25 @@ public record QuantizeConfig(
     var scheme = dynamic.apply(module, defaults());
     scheme.ifPresent(s -> checkScheme(module + ": ", s, method, format, gptq(module)));
     adapterRank(module); // checks it
-    return scheme;
+    return scheme.map(s -> written(s, method, gptq(module)));
+  }
+
+  /** A scheme as a checkpoint has it, where an order that leaves groups in place is none. */
+  private static ModuleScheme written(ModuleScheme s, Method method, GptqConfig gptq) {
+    boolean ordered = s.descAct() && method != Method.QQQ && !gptq.staticGroups();
+    return new ModuleScheme(s.bits(), s.groupSize(), s.sym(), ordered);
+  }
+
+  /** All that GPTQ needs for a module that is not left in float. */
+  public GptqOptions gptqOptions(String module, DataType scaleType) {
+    var scheme = dynamic.apply(module, defaults()).orElseThrow();
+    GptqOptions options = gptq(module).options(scheme, scaleType);
+    return method == Method.QQQ ? options.qqq() : options;
+  }
+
+  /** Whether activations are scaled down before weights are quantized. */
+  public boolean smooths() {
+    return method == Method.SMOOTHQUANT || method == Method.QQQ && smooth;
   }
 
   /** What GPTQ is told about one module, after overrides. */
@@ -197,10 +227,13 @@ public record QuantizeConfig(
 
   /** Adds what the method was told beyond the scheme, under the ecosystem's keys. */
   public void describe(ObjectNode json) {
-    if (method == Method.GPTQ) {
+    if (method == Method.GPTQ || method == Method.QQQ) {
       gptq.toJson(json, descAct);
     }
-    if (method == Method.SMOOTHQUANT) {
+    if (method == Method.QQQ) {
+      json.put("smooth", smooth);
+    }
+    if (smooths()) {
       json.put("alpha", alpha);
     }
   }
@@ -210,12 +243,13 @@ public record QuantizeConfig(
     private int bits = 4;
     private long groupSize = 128;
     private boolean sym = true;
-    private boolean descAct;
+    private Optional<Boolean> descAct = Optional.empty();
     private boolean lmHead;
     private Method method = Method.RTN;
     private Format format;
     private DynamicOverrides dynamic = DynamicOverrides.NONE;
-    private GptqConfig gptq = GptqConfig.DEFAULT;
+    private Optional<GptqConfig> gptq = Optional.empty();
+    private boolean smooth = true;
     private int adapterRank;
     private double alpha = 0.5;
 
@@ -236,8 +270,9 @@ public record QuantizeConfig(
       return this;
     }
 
+    /** Left out: on for qqq, off for gptq. */
     public Builder descAct(boolean descAct) {
-      this.descAct = descAct;
+      this.descAct = Optional.of(descAct);
       return this;
     }
 
@@ -253,7 +288,7 @@ public record QuantizeConfig(
 
     /**
      * Left out: {@code gptq}, or {@code gptq_v2} for asymmetric weights; awq of 4 bits: {@code
-     * gemm}; smoothquant of 8 bits and whole rows: {@code int-quantized}.
+     * gemm}; smoothquant of 8 bits and whole rows: {@code int-quantized}; qqq: {@code qqq}.
      */
     public Builder format(Format format) {
       this.format = format;
@@ -265,9 +300,9 @@ public record QuantizeConfig(
       return this;
     }
 
-    /** What method gptq is told beyond the rest. */
+    /** What methods gptq and qqq are told beyond the rest; left out, {@link GptqConfig#of}. */
     public Builder gptq(GptqConfig gptq) {
-      this.gptq = gptq;
+      this.gptq = Optional.of(gptq);
       return this;
     }
 
@@ -280,7 +315,13 @@ public record QuantizeConfig(
       return this;
     }
 
-    /** How much method smoothquant moves into weights; 0.5 as a rule. */
+    /** Whether method qqq scales large activations down first; it does as a rule. */
+    public Builder smooth(boolean smooth) {
+      this.smooth = smooth;
+      return this;
+    }
+
+    /** How much smoothing moves into weights; 0.5 as a rule. */
     public Builder alpha(double alpha) {
       this.alpha = alpha;
       return this;
@@ -296,9 +337,23 @@ public record QuantizeConfig(
       boolean w8 = bits == 8 && groupSize == -1 && sym;
       usual = method == Method.AWQ && bits == 4 ? Format.GEMM : usual;
       usual = method == Method.SMOOTHQUANT && w8 ? Format.INT_QUANTIZED : usual;
+      usual = method == Method.QQQ ? Format.QQQ : usual;
       Format chosen = format != null ? format : usual;
+      GptqConfig how = gptq.orElse(GptqConfig.of(method));
+      boolean aware = how.actGroupAware().orElse(false);
       return new QuantizeConfig(
-          bits, groupSize, sym, descAct, lmHead, method, chosen, dynamic, gptq, adapterRank, alpha);
+          bits,
+          groupSize,
+          sym,
+          descAct.orElse(method == Method.QQQ && !aware),
+          lmHead,
+          method,
+          chosen,
+          dynamic,
+          how,
+          adapterRank,
+          smooth,
+          alpha);
     }
   }
 }

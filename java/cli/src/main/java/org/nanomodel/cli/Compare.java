@@ -64,7 +64,9 @@ final class Compare extends Verb {
   @Option(
       names = "--calibration",
       paramLabel = "DATA",
-      description = "What gptq runs the model on: a file, or a bundled text (stories-calib).")
+      description =
+          "What gptq, awq, qqq and smoothquant run the model on: a file, or a bundled text"
+              + " (stories-calib).")
   private String calibration;
 
   @Option(

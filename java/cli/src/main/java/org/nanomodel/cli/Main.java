@@ -23,6 +23,7 @@ import picocli.CommandLine.Spec;
       Chat.class,
       Eval.class,
       Quantize.class,
+      SmoothScales.class,
       Convert.class,
       Inspect.class,
       Logits.class,

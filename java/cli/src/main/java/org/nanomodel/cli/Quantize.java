@@ -54,8 +54,8 @@ final class Quantize extends Verb {
       description =
           "rtn: round to nearest, no data needed; gptq: errors are made up for by later weights, as"
               + " calibration data tells; awq: channels that matter to that data are scaled up"
-              + " before rounding; smoothquant: large activations are scaled down. Default:"
-              + " ${DEFAULT-VALUE}.")
+              + " before rounding; smoothquant: large activations are scaled down; qqq: the same, then"
+              + " gptq. Default: ${DEFAULT-VALUE}.")
   private String method;
 
   @Option(
@@ -88,7 +88,7 @@ final class Quantize extends Verb {
       paramLabel = "NAME",
       description =
           "gptq, gptq_v2, marlin, gemm, gemv, gemv_fast, qqq, compressed-tensors, int-quantized or"
-              + " mlx. Default: gptq; with --asym gptq_v2; awq, 4 bits: gemm.")
+              + " mlx. Default: gptq; with --asym gptq_v2; awq, 4 bits: gemm; qqq: qqq.")
   private String format;
 
   @Option(
@@ -110,7 +110,7 @@ final class Quantize extends Verb {
               + " written into DIR/adapter; 16 to 128 as a rule. Needs --calibration. Default: none.")
   private int adapterRank;
 
-  @Mixin private CalibrationFlags calibration;
+  @Mixin private MethodFlags flags;
   @Mixin private ShardFlag shards;
 
   @Option(names = "--overwrite", description = "Replace a model that is there.")
@@ -137,11 +137,9 @@ final class Quantize extends Verb {
               .maxShardBytes(shards.bytes(CheckpointWriter.DEFAULT_SHARD_BYTES))
               .overwrite(overwrite)
               .restart(restart)
-              .calibration(calibration.open(console(), config, source).orElse(null))
               .cancel(console().cancel())
               .listener(new Watcher());
-      calibration.activationScales().ifPresent(job::activationScales);
-      calibration.offload().ifPresent(folder -> job.offloadToDisk(folder.orElse(null)));
+      flags.prepare(job, console(), config, source);
       preflight(job.plan());
       adapterBytes = job.plan().adapterBytes(config);
       job.plan().warnings().forEach(warning -> console().note("warning: %s", warning));
@@ -189,11 +187,9 @@ final class Quantize extends Verb {
               .bits(bits)
               .groupSize(groupSize)
               .sym(sym && !asym)
-              .descAct(calibration.descAct())
               .lmHead(lmHead)
-              .gptq(calibration.gptq())
-              .adapterRank(adapterRank)
-              .alpha(calibration.alpha());
+              .adapterRank(adapterRank);
+      flags.apply(builder, Method.of(method));
       if (format != null) {
         builder.format(Format.of(format));
       }

@@ -8,7 +8,7 @@ import picocli.CommandLine.Model.CommandSpec;
 final class Verbs {
   /** Named in the documentation of the command line, but not in this version. */
   static final List<String> LATER =
-      List.of("serve", "train", "data", "sweep", "smooth-scales", "download", "push", "list", "rm");
+      List.of("serve", "train", "data", "sweep", "download", "push", "list", "rm");
 
   private Verbs() {}
 

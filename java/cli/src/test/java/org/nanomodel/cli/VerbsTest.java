@@ -40,6 +40,48 @@ class VerbsTest {
   }
 
   @Test
+  void activationScalesAreWrittenOnceAndTakenByQuantize() {
+    String scales = directory.resolve("scales.safetensors").toString();
+    String[] collect = {
+      "smooth-scales",
+      "-m",
+      Nanomodel.model(),
+      "--calibration",
+      "stories-calib",
+      "--samples",
+      "4",
+      "--seq-len",
+      "64",
+      "--json",
+      "--output",
+      scales
+    };
+    JsonNode json = Nanomodel.run(collect).succeeded().json();
+    assertThat(json.get("modules").asInt()).isEqualTo(42);
+    assertThat(json.get("tokens").asInt()).isPositive();
+    assertThat(Nanomodel.run(collect).code()).isEqualTo(2);
+    assertThat(Nanomodel.run(collect).err()).contains("--overwrite");
+    String out = directory.resolve("w8a8").toString();
+    Nanomodel.run(
+            "quantize",
+            "-m",
+            Nanomodel.model(),
+            "--method",
+            "smoothquant",
+            "--bits",
+            "8",
+            "-g",
+            "-1",
+            "--act-scales",
+            scales,
+            "--json",
+            "--output",
+            out)
+        .succeeded();
+    assertThat(directory.resolve("w8a8/config.json")).exists();
+  }
+
+  @Test
   void versionAndHelp() {
     assertThat(Nanomodel.run("--version").succeeded().out()).startsWith("nanomodel 0.1.0");
     assertThat(Nanomodel.run("--help").succeeded().out()).contains("Examples:", "doctor");
@@ -52,6 +94,7 @@ class VerbsTest {
         "chat",
         "eval",
         "quantize",
+        "smooth-scales",
         "convert",
         "inspect",
         "logits",

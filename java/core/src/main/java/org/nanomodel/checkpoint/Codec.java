@@ -106,6 +106,11 @@ public abstract sealed class Codec
     return pack(arena, ops, module, StoredWeight.of(weight), scheme, scaleType);
   }
 
+  /** What a reader gets of a weight whose scales have the type of {@link #scaleType}. */
+  public StoredWeight stored(Arena arena, QuantizedWeight weight, ModuleScheme scheme) {
+    return StoredWeight.of(weight);
+  }
+
   /** Modules as the subject of a sentence: one by name, and how many more. */
   public static String several(List<String> modules) {
     String more = modules.size() == 1 ? "" : " and " + (modules.size() - 1) + " more";

@@ -70,7 +70,7 @@ final class MarlinCodec extends Codec {
       DataType scaleType) {
     QuantizedWeight w = weight.codes();
     ModuleParts.requireSymmetric(module, w, format());
-    Tensor scales = Shuffles.toTiles(arena, ModuleParts.scales(w));
+    Tensor scales = Shuffles.toTiles(arena, ModuleParts.scales(w), w.groups() > 1);
     return List.of(
         ModuleParts.words(arena, ops, ModuleParts.codes(w), LAYOUT, BITS),
         ModuleParts.inRange(arena, ops, module, "scale", scales, scaleType));
@@ -111,7 +111,7 @@ final class MarlinCodec extends Codec {
     String name = module + ".s";
     Tensor scales = stored.tensor(name, List.of(F16), w.groups(), w.n());
     Tensor f32 = ModuleParts.floats(arena, ops, stored, name, scales);
-    ModuleParts.setScales(stored, name, w, Shuffles.fromTiles(arena, f32));
+    ModuleParts.setScales(stored, name, w, Shuffles.fromTiles(arena, f32, f32.rows() > 1));
     return StoredWeight.of(w);
   }
 }

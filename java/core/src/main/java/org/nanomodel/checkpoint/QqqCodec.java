@@ -94,14 +94,14 @@ final class QqqCodec extends Codec {
     boolean perChannel = perChannel(scheme);
     Tensor words = ModuleParts.words(arena, ops, ModuleParts.codes(w), layout(perChannel), BITS);
     if (perChannel) {
-      return List.of(words, Shuffles.toTiles(arena, times(arena, w, 1 / NIBBLE_SHIFT)));
+      return List.of(words, Shuffles.toTiles(arena, times(arena, w, 1 / NIBBLE_SHIFT), false));
     }
-    StoredWeight two = weight.channelScales() == null ? secondLevel(arena, w) : weight;
+    StoredWeight two = weight.channelScales() == null ? stored(arena, w, scheme) : weight;
     Tensor channel = two.channelScales().reshape(1, w.n());
-    Tensor group = Shuffles.toTiles(arena, ModuleParts.scales(two.codes()));
+    Tensor group = Shuffles.toTiles(arena, ModuleParts.scales(two.codes()), true);
     return List.of(
         words,
-        Shuffles.toTiles(arena, channel),
+        Shuffles.toTiles(arena, channel, false),
         ModuleParts.inRange(arena, ops, module, "group scale", group, F16));
   }
 
@@ -114,10 +114,15 @@ final class QqqCodec extends Codec {
   }
 
   /**
-   * Two levels of the scales of one, as upstream QQQ: c = max |W| / 127 over a row of the quantized
-   * weight, s_group = s / c. Rounding the products to int8 changes the weight a little.
+   * In groups, two levels of the scales of one, as upstream QQQ: c = max |W| / 127 over a row of
+   * the quantized weight, s_group = s / c. Rounding the products to int8 changes the weight a
+   * little.
    */
-  private static StoredWeight secondLevel(Arena arena, QuantizedWeight w) {
+  @Override
+  public StoredWeight stored(Arena arena, QuantizedWeight w, ModuleScheme scheme) {
+    if (perChannel(scheme)) {
+      return StoredWeight.of(w);
+    }
     long n = w.n();
     var codes = QuantizedWeight.allocate(arena, BITS, n, w.k(), w.groupSize(), null, w.codes());
     MemorySegment.copy(w.zeros(), 0, codes.zeros(), 0, w.groups() * n);
@@ -127,10 +132,14 @@ final class QqqCodec extends Codec {
       channel.segment().set(FLOAT, 4 * r, c);
       for (long g = 0; g < w.groups(); g++) {
         float s = w.scales().get(FLOAT, 4 * (g * n + r));
-        codes.scales().set(FLOAT, 4 * (g * n + r), c == 0 ? 0 : s / c);
+        codes.scales().set(FLOAT, 4 * (g * n + r), c == 0 ? 0 : f16(s / c));
       }
     }
     return StoredWeight.ofTwoLevels(codes, channel);
+  }
+
+  private static float f16(float x) {
+    return Float.float16ToFloat(Float.floatToFloat16(x));
   }
 
   /** max |s * (q - 8)| of a row. */
@@ -180,27 +189,21 @@ final class QqqCodec extends Codec {
     var w = QuantizedWeight.allocate(arena, BITS, h.n(), h.k(), scheme.groupOf(h.k()), null);
     ops.wordsUnpack(ModuleParts.codes(w), StoredTensors.aligned(arena, b), layout, BITS);
     ModuleParts.setSymmetric(w);
-    Tensor channel = part(arena, ops, stored, module + ".s_channel", List.of(F32), 1, h.n());
+    Tensor channel = part(arena, ops, stored, module + ".s_channel", false, 1, h.n());
     if (perChannel) {
       ModuleParts.setScales(stored, module + ".s_channel", w, channel);
       MemorySegment.copy(times(arena, w, NIBBLE_SHIFT).segment(), 0, w.scales(), 0, 4 * h.n());
       return StoredWeight.of(w);
     }
     String group = module + ".s_group";
-    Tensor groups = part(arena, ops, stored, group, List.of(F16), w.groups(), h.n());
+    Tensor groups = part(arena, ops, stored, group, true, w.groups(), h.n());
     ModuleParts.setScales(stored, group, w, groups);
     return StoredWeight.ofTwoLevels(w, channel.reshape(h.n()));
   }
 
   private static Tensor part(
-      Arena arena,
-      Ops ops,
-      StoredTensors stored,
-      String name,
-      List<DataType> types,
-      long rows,
-      long n) {
-    Tensor t = stored.tensor(name, types, rows, n);
-    return Shuffles.fromTiles(arena, ModuleParts.floats(arena, ops, stored, name, t));
+      Arena arena, Ops ops, StoredTensors stored, String name, boolean grouped, long rows, long n) {
+    Tensor t = stored.tensor(name, List.of(grouped ? F16 : F32), rows, n);
+    return Shuffles.fromTiles(arena, ModuleParts.floats(arena, ops, stored, name, t), grouped);
   }
 }

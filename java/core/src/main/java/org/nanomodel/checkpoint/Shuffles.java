@@ -44,22 +44,22 @@ final class Shuffles {
   }
 
   /**
-   * Rows [G, N] of F32 to the order of tensor core tiles: with several rows, in each block of 64
-   * {@code out[8i+j] = in[i+8j]}; with one, in each block of 32 {@code out[8i+t] = in[2i+T[t]]}, T
-   * = 0 1 8 9 16 17 24 25.
+   * Rows [G, N] of F32 to the order of tensor core tiles: scales of groups, in each block of 64
+   * {@code out[8i+j] = in[i+8j]}; those of whole rows, in each block of 32 {@code out[8i+t] =
+   * in[2i+T[t]]}, T = 0 1 8 9 16 17 24 25.
    */
-  static Tensor toTiles(Arena arena, Tensor f32) {
-    return permuted(arena, f32, false);
+  static Tensor toTiles(Arena arena, Tensor f32, boolean grouped) {
+    return permuted(arena, f32, grouped, false);
   }
 
   /** The reverse of {@link #toTiles}. */
-  static Tensor fromTiles(Arena arena, Tensor f32) {
-    return permuted(arena, f32, true);
+  static Tensor fromTiles(Arena arena, Tensor f32, boolean grouped) {
+    return permuted(arena, f32, grouped, true);
   }
 
-  private static Tensor permuted(Arena arena, Tensor in, boolean undo) {
+  private static Tensor permuted(Arena arena, Tensor in, boolean grouped, boolean undo) {
     Tensor out = Tensor.allocate(arena, DataType.F32, in.rows(), in.cols());
-    int block = in.rows() == 1 ? 32 : 64;
+    int block = grouped ? 64 : 32;
     for (long at = 0; at < in.count(); at += block) {
       for (int i = 0; i < block; i++) {
         int source = block == 32 ? 2 * (i / 8) + PAIRS[i % 8] : i / 8 + 8 * (i % 8);

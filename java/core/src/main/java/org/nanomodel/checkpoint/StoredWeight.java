@@ -61,7 +61,7 @@ public record StoredWeight(QuantizedWeight codes, Tensor offsets, Tensor channel
   }
 
   /** The same; what is needed on the way is {@code scratch}. */
-  Tensor floats(Arena arena, Arena scratch, Ops ops) {
+  public Tensor floats(Arena arena, Arena scratch, Ops ops) {
     Tensor f32 = Tensor.allocate(arena, DataType.F32, codes.n(), codes.k());
     if (offsets == null) {
       ops.dequantize(f32, oneLevel(scratch));

@@ -47,12 +47,13 @@ final class CodeOps {
     return c;
   }
 
-  void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType) {
+  void rtn(QuantizedWeight out, Tensor w, Symmetry sym, DataType scaleType) {
     Checks.f32Matrix("rtn", "w", w, out.n(), out.k());
+    Objects.requireNonNull(sym, "sym");
     MemorySegment h = engine.acquire();
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_rtn_args.layout(), cancel);
-      nm_rtn_args.sym(a, sym ? 1 : 0);
+      nm_rtn_args.sym(a, sym.ordinal());
       nm_rtn_args.scale_type(a, Checks.code("scaleType", scaleType));
       nm_rtn_args.w(a, Checks.read("w", w));
       nm_rtn_args.w_stride(a, w.rowStride());

@@ -94,7 +94,7 @@ public class ForwardingOps implements Ops {
   }
 
   @Override
-  public void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType) {
+  public void rtn(QuantizedWeight out, Tensor w, Symmetry sym, DataType scaleType) {
     to.rtn(out, w, sym, scaleType);
   }
 

@@ -94,7 +94,7 @@ final class GptqOps {
     try (var call = Arena.ofConfined()) {
       MemorySegment a = NativeOps.args(call, nm_gptq_quantize_args.layout(), cancel);
       MemorySegment loss = call.allocate(ValueLayout.JAVA_DOUBLE);
-      nm_gptq_quantize_args.sym(a, how.sym() ? 1 : 0);
+      nm_gptq_quantize_args.sym(a, how.sym().ordinal());
       nm_gptq_quantize_args.scale_type(a, Checks.code("how.scaleType", how.scaleType()));
       nm_gptq_quantize_args.static_groups(a, how.staticGroups() ? 1 : 0);
       nm_gptq_quantize_args.refresh(a, how.refresh() ? 1 : 0);

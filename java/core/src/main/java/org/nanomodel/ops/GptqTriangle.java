@@ -105,5 +105,5 @@ public record GptqTriangle(long k, Tensor factor, Tensor crossFactor, Tensor piv
    * @param mse > 0: searched for the least sum of |error|^mse
    */
   public record Ranges(
-      boolean sym, DataType scaleType, boolean staticGroups, boolean refresh, float mse) {}
+      Symmetry sym, DataType scaleType, boolean staticGroups, boolean refresh, float mse) {}
 }

@@ -381,7 +381,7 @@ final class NativeOps implements Ops {
   }
 
   @Override
-  public void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType) {
+  public void rtn(QuantizedWeight out, Tensor w, Symmetry sym, DataType scaleType) {
     codes.rtn(out, w, sym, scaleType);
   }
 

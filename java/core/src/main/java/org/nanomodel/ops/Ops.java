@@ -119,7 +119,7 @@ public interface Ops {
    *
    * @param scaleType scales are rounded to it before the codes are taken
    */
-  void rtn(QuantizedWeight out, Tensor w, boolean sym, DataType scaleType);
+  void rtn(QuantizedWeight out, Tensor w, Symmetry sym, DataType scaleType);
 
   /** w [N,K] (F32) = scales * (codes - zeros). */
   void dequantize(Tensor w, QuantizedWeight in);

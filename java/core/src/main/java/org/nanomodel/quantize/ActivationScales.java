@@ -7,9 +7,12 @@ import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.nanomodel.BadModelException;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.checkpoint.DurableFiles;
@@ -52,7 +55,7 @@ public final class ActivationScales {
           var stats = linears.stream().map(l -> new ActivationStats(l.k())).toList();
           var inputs = new ArrayList<BlockWalk.Inputs>();
           stats.forEach(s -> inputs.add((chunk, x) -> s.add(x)));
-          walk.inputs(linears.stream().map(java.util.List::of).toList(), inputs);
+          walk.inputs(linears.stream().map(List::of).toList(), inputs);
           for (int i = 0; i < linears.size(); i++) {
             for (String module : linears.get(i).modules()) {
               largest.put(module, stats.get(i).max());
@@ -85,6 +88,7 @@ public final class ActivationScales {
     }
   }
 
+  /** Writes a file, whole or not at all. */
   public void write(Path file) {
     var specs = new ArrayList<TensorSpec>();
     largest.forEach((name, scales) -> specs.add(new TensorSpec(name, DType.F32, scales.length)));
@@ -96,6 +100,11 @@ public final class ActivationScales {
     } catch (SafetensorsException e) {
       throw new NanoModelException(e.getMessage(), e);
     }
+  }
+
+  /** The modules that there are scales for. */
+  public Set<String> modules() {
+    return Collections.unmodifiableSet(largest.keySet());
   }
 
   /** Of a module's input; a module that is not there, or has another K, is refused. */

@@ -49,6 +49,12 @@ final class FoldedWeights implements Weights {
         });
   }
 
+  /** W of a module as it is now, F32 [N, K], to be read; in the arena where it was not copied. */
+  Tensor floats(Arena scratch, String module) {
+    Tensor copy = copies.get(module + ".weight");
+    return copy != null ? copy : new LayerFloats(source).of(scratch, ops, module);
+  }
+
   /** A vector, F32, to be changed; empty where the checkpoint has none of this name. */
   Optional<Tensor> vector(String name) {
     if (!source.has(name)) {

@@ -64,12 +64,12 @@ public final class Gptq {
         QuantizedWeight.allocate(
             out, o.bits(), w.rows(), w.cols(), o.groupOf(w.cols()), factor.gIdx(out, o));
     if (factor.fallback().isPresent()) {
-      ops.rtn(weight, w, o.sym(), o.scaleType());
+      ops.rtn(weight, w, o.symmetry(), o.scaleType());
       return new GptqResult(weight, Double.NaN, factor.damp(), factor.fallback());
     }
     var how =
         new GptqTriangle.Ranges(
-            o.sym(), o.scaleType(), o.staticGroups(), o.refreshGroups(), (float) o.mse());
+            o.symmetry(), o.scaleType(), o.staticGroups(), o.refreshGroups(), (float) o.mse());
     double errors = ops.gptqQuantize(weight, w, factor.triangle(), how);
     return new GptqResult(weight, errors / 2 / factor.rows(), factor.damp(), Optional.empty());
   }

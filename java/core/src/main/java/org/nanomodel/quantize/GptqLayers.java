@@ -10,11 +10,13 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.stream.Collectors;
 import org.nanomodel.Method;
 import org.nanomodel.NativeException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.AdapterWriter;
 import org.nanomodel.checkpoint.CheckpointScheme;
+import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.QuantizedTensors;
 import org.nanomodel.model.Block;
@@ -58,6 +60,8 @@ final class GptqLayers implements LayerMethod {
   private final Eora eora;
   private final Ops ops;
   private final PhaseClock clock;
+  private final Codec codec;
+  private final Optional<Smoothing> smoothing;
   private final Config model;
   private final int last;
   private final BlockStage stage;
@@ -66,6 +70,7 @@ final class GptqLayers implements LayerMethod {
 
   /**
    * @param scheme of the checkpoint, to read finished layers by
+   * @param smoothing what is folded into the weights before they are quantized
    * @param folder for hidden states, if they are not to be held in memory
    */
   GptqLayers(
@@ -74,6 +79,7 @@ final class GptqLayers implements LayerMethod {
       QuantizePlan plan,
       CheckpointScheme scheme,
       Calibration calibration,
+      Optional<Smoothing> smoothing,
       Ops ops,
       PhaseClock clock,
       Optional<Path> folder) {
@@ -84,6 +90,8 @@ final class GptqLayers implements LayerMethod {
     this.eora = new Eora(config, ops, clock);
     this.ops = ops;
     this.clock = clock;
+    this.codec = Codec.of(config.format());
+    this.smoothing = smoothing;
     this.model = source.config();
     this.last = plan.layers().getLast().number();
     this.stage = new BlockStage(ops, model, TextChunks.of(calibration), folder);
@@ -105,7 +113,7 @@ final class GptqLayers implements LayerMethod {
       head(layer.modules().getFirst(), sink);
       return;
     }
-    try (var walk = new Walk(layer.number())) {
+    try (var walk = new Walk(layer)) {
       List<List<QuantizePlan.Module>> groups = groups(layer);
       if (config.gptq().trueSequential()) {
         for (var group : groups) {
@@ -114,6 +122,7 @@ final class GptqLayers implements LayerMethod {
       } else {
         walk.quantizeAtOnce(groups, sink);
       }
+      walk.replaceFolded(sink);
       if (layer.number() < last) {
         walk.finish();
       }
@@ -130,7 +139,7 @@ final class GptqLayers implements LayerMethod {
   }
 
   private void replay(Finished finished) {
-    try (var walk = new Walk(finished.layer().number());
+    try (var walk = new Walk(finished.layer());
         var stored = QuantizedTensors.open(finished.tensors(), scheme, source.configJson());
         var arena = Arena.ofConfined()) {
       for (var group : groups(finished.layer())) {
@@ -162,13 +171,15 @@ final class GptqLayers implements LayerMethod {
       for (var chunk : stage.chunks()) {
         gram.add(ops, input.forward(ops, stage.copy(states.of(chunk))));
       }
-      new Solver(arena, gram, PhaseClock.secondsSince(start)).solve(List.of(module), sink);
+      var weights = new FoldedWeights(source, ops, arena);
+      new Solver(arena, weights, gram, PhaseClock.secondsSince(start)).solve(List.of(module), sink);
     }
   }
 
   /** Quantizes the modules of one group by their common Gram matrix. */
   private final class Solver {
     private final Arena arena;
+    private final FoldedWeights floatWeights;
     private final Gram gram;
     private final double gatherSeconds;
     private final Map<FactorKey, GptqFactor> factors = new HashMap<>();
@@ -177,8 +188,9 @@ final class GptqLayers implements LayerMethod {
      * @param arena of factors
      * @param gatherSeconds what the Gram matrix took, to be shared by the modules
      */
-    Solver(Arena arena, Gram gram, double gatherSeconds) {
+    Solver(Arena arena, FoldedWeights floatWeights, Gram gram, double gatherSeconds) {
       this.arena = arena;
+      this.floatWeights = floatWeights;
       this.gram = gram;
       this.gatherSeconds = gatherSeconds;
     }
@@ -189,14 +201,14 @@ final class GptqLayers implements LayerMethod {
       for (var module : modules) {
         long start = System.nanoTime();
         try (var scratch = Arena.ofConfined()) {
-          Tensor w = floats.of(scratch, ops, module.name());
+          Tensor w = floatWeights.floats(scratch, module.name());
           var result = quantize(scratch, module, w);
           boolean fell = result.fallback().isPresent();
           boolean plain = fell || config.method() == Method.RTN;
           double loss = plain ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
           long factored = System.nanoTime();
-          Tensor q = Tensor.allocate(arena, DataType.F32, module.n(), module.k());
-          ops.dequantize(q, result.weight());
+          var stored = codec.stored(scratch, result.weight(), module.scheme());
+          Tensor q = stored.floats(arena, scratch, ops);
           weights.put(module.name(), q);
           clock.since(factored, PhaseClock.Phase.COLUMNS);
           eora.of(scratch, module, w, q, gram)
@@ -223,7 +235,7 @@ final class GptqLayers implements LayerMethod {
         clock.since(start, PhaseClock.Phase.COLUMNS);
         return new Gptq.GptqResult(weight, Double.NaN, 0, Optional.empty());
       }
-      var options = config.gptq(module.name()).options(module.scheme(), module.scaleType());
+      var options = config.gptqOptions(module.name(), module.scaleType());
       GptqFactor factor =
           factors.computeIfAbsent(
               FactorKey.of(options), k -> Gptq.factor(arena, ops, gram, options));
@@ -236,13 +248,18 @@ final class GptqLayers implements LayerMethod {
 
   /** A block with its walk; quantized linears in the places of float ones as they come. */
   private final class Walk implements AutoCloseable {
+    private final Arena own = Arena.ofShared();
+    private final QuantizePlan.Layer layer;
+    private final FoldedWeights weights = new FoldedWeights(source, ops, own);
     private final Block block;
     private final BlockWalk walk;
     private final List<Linear> replacements = new ArrayList<>();
 
-    Walk(int layer) {
+    Walk(QuantizePlan.Layer layer) {
       long start = System.nanoTime();
-      block = model.family().blocks().load(ops.engine(), model, source, layer);
+      this.layer = layer;
+      smoothing.ifPresent(s -> s.fold(layer, weights));
+      block = model.family().blocks().load(ops.engine(), model, weights, layer.number());
       walk = new BlockWalk(stage, block, states);
       clock.since(start, PhaseClock.Phase.LOAD);
     }
@@ -254,7 +271,8 @@ final class GptqLayers implements LayerMethod {
           var arena = Arena.ofConfined()) {
         walk.inputs(linears(group), into(gram));
         forward(start, gathered);
-        replace(new Solver(arena, gram, PhaseClock.secondsSince(start)).solve(group, sink));
+        double seconds = PhaseClock.secondsSince(start);
+        replace(new Solver(arena, weights, gram, seconds).solve(group, sink));
       }
     }
 
@@ -274,7 +292,7 @@ final class GptqLayers implements LayerMethod {
         forward(start, gathered);
         double seconds = PhaseClock.secondsSince(start) / groups.size();
         for (int i = 0; i < groups.size(); i++) {
-          replace(new Solver(arena, grams.get(i), seconds).solve(groups.get(i), sink));
+          replace(new Solver(arena, weights, grams.get(i), seconds).solve(groups.get(i), sink));
         }
       } finally {
         grams.forEach(Gram::close);
@@ -300,26 +318,35 @@ final class GptqLayers implements LayerMethod {
     }
 
     /** Puts weights in the places of those of the source. */
-    void replace(Map<String, Tensor> weights) {
+    void replace(Map<String, Tensor> by) {
       long start = System.nanoTime();
-      for (Linear linear : walk.linears(new HashSet<>(weights.keySet()))) {
+      for (Linear linear : walk.linears(new HashSet<>(by.keySet()))) {
         try (var arena = Arena.ofConfined()) {
           Tensor w = Tensor.allocate(arena, DataType.F32, linear.n(), linear.k());
           long row = 0;
           for (String module : linear.modules()) {
-            Tensor made = weights.get(module);
-            Tensor part = made != null ? made : floats.of(arena, ops, module);
+            Tensor made = by.get(module);
+            Tensor part = made != null ? made : weights.floats(arena, module);
             Copies.rows(w.rows(row, part.rows()), part);
             row += part.rows();
           }
-          Linear by =
+          Linear replacement =
               linear.withWeight(new FloatWeight(DataType.F32, w.rows(), w.cols(), w.segment()));
-          replacements.add(by);
-          walk.replace(linear, by);
+          replacements.add(replacement);
+          walk.replace(linear, replacement);
           linear.close();
         }
       }
       clock.since(start, PhaseClock.Phase.LOAD);
+    }
+
+    /** What smoothing changed beside the modules that were quantized. */
+    void replaceFolded(Sink sink) {
+      var made =
+          layer.modules().stream().map(QuantizePlan.Module::name).collect(Collectors.toSet());
+      try (var arena = Arena.ofConfined()) {
+        weights.stored(arena, made).forEach(sink::put);
+      }
     }
 
     void finish() {
@@ -333,6 +360,7 @@ final class GptqLayers implements LayerMethod {
       walk.close();
       replacements.forEach(Linear::close);
       block.close();
+      own.close();
     }
   }
 

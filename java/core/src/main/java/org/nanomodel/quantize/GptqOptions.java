@@ -3,6 +3,7 @@ package org.nanomodel.quantize;
 import java.util.List;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.ops.GptqTriangle;
+import org.nanomodel.ops.Symmetry;
 import org.nanomodel.tensor.DataType;
 
 /**
@@ -23,6 +24,7 @@ import org.nanomodel.tensor.DataType;
  *     weights at the beginning of a block of 128 columns, as the first implementation has it.
  *     Without effect where groups are static
  * @param scaleType what scales are rounded to before codes are taken
+ * @param narrow symmetric with as many codes below zero as above, scale max|w| / (2^(bits-1) - 1)
  */
 public record GptqOptions(
     int bits,
@@ -35,7 +37,8 @@ public record GptqOptions(
     double dampAutoIncrement,
     double mse,
     boolean refreshGroups,
-    DataType scaleType) {
+    DataType scaleType,
+    boolean narrow) {
 
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
   private static final List<DataType> SCALE_TYPES =
@@ -64,9 +67,40 @@ public record GptqOptions(
     if (!(mse >= 0 && mse <= 16)) {
       throw new NanoModelException("mse " + mse + ": expected 0 (off) to 16, 2.4 as a rule");
     }
+    if (narrow && !sym) {
+      throw new NanoModelException("narrow codes have no zero points: expected sym");
+    }
     if (!SCALE_TYPES.contains(scaleType)) {
       throw new NanoModelException("scale type " + scaleType + ": expected one of " + SCALE_TYPES);
     }
+  }
+
+  /** The same, not narrow. */
+  public GptqOptions(
+      int bits,
+      long groupSize,
+      boolean sym,
+      boolean descAct,
+      boolean actGroupAware,
+      boolean staticGroups,
+      double dampPercent,
+      double dampAutoIncrement,
+      double mse,
+      boolean refreshGroups,
+      DataType scaleType) {
+    this(
+        bits,
+        groupSize,
+        sym,
+        descAct,
+        actGroupAware,
+        staticGroups,
+        dampPercent,
+        dampAutoIncrement,
+        mse,
+        refreshGroups,
+        scaleType,
+        false);
   }
 
   /** Symmetric, group-aware order, damp .05 growing by .01, refreshed groups, float16 scales. */
@@ -75,9 +109,33 @@ public record GptqOptions(
         bits, groupSize, true, false, true, false, .05, .01, 0, true, DataType.F16);
   }
 
+  /**
+   * As the layout of QQQ (Zhang et al. 2024) wants it: without g_idx, so that an order of columns
+   * leaves groups where they are; whole rows have as many codes below zero as above.
+   */
+  public GptqOptions qqq() {
+    return new GptqOptions(
+        bits,
+        groupSize,
+        sym,
+        descAct,
+        actGroupAware,
+        descAct || staticGroups,
+        dampPercent,
+        dampAutoIncrement,
+        mse,
+        refreshGroups,
+        scaleType,
+        groupSize < 0);
+  }
+
   /** The group in input columns of a module with K of them. */
   public long groupOf(long k) {
     return groupSize < 0 ? k : Math.min(groupSize, k);
+  }
+
+  Symmetry symmetry() {
+    return narrow ? Symmetry.NARROW : Symmetry.of(sym);
   }
 
   GptqTriangle.Order order() {

@@ -39,7 +39,7 @@ public record QuantizeEstimate(long memoryBytes, long diskBytes, double seconds)
     long layer = plan.layers().stream().mapToLong(QuantizeEstimate::weights).max().orElse(0);
     long states = 4 * tokens * (model.hiddenSize() + widest + model.hiddenSize());
     // the layer in float and, as it is replaced, in float32; copies of the module in work
-    long weights = 8 * layer + 12 * largest;
+    long weights = (config.smooths() ? 12 : 8) * layer + 12 * largest;
     long memory =
         RUNTIME_BYTES
             + weights

@@ -96,11 +96,10 @@ public final class QuantizeJob {
   }
 
   /**
-   * What method smoothquant would else gather from calibration data, which it then leaves alone.
+   * What smoothing would else gather from calibration data; method smoothquant then needs no other.
    */
   public QuantizeJob activationScales(ActivationScales value) {
-    this.activations =
-        Optional.ofNullable(value).filter(s -> config.method() == Method.SMOOTHQUANT);
+    this.activations = Optional.ofNullable(value).filter(s -> config.smooths());
     return this;
   }
 
@@ -153,9 +152,11 @@ public final class QuantizeJob {
   public QuantizeResult run() {
     began = System.nanoTime();
     plan();
-    requireCalibration();
-    if (activations.isPresent()) {
+    boolean scalesAreAll = activations.isPresent() && config.method() == Method.SMOOTHQUANT;
+    if (scalesAreAll) {
       calibration = Optional.empty();
+    } else {
+      requireCalibration();
     }
     var fingerprint =
         Fingerprint.of(source, config, calibration, activations, arithmetic(), maxShardBytes);
@@ -193,7 +194,7 @@ public final class QuantizeJob {
   }
 
   private void requireCalibration() {
-    if (config.isCalibrated() && calibration.isEmpty() && activations.isEmpty()) {
+    if (config.isCalibrated() && calibration.isEmpty()) {
       throw new NanoModelException(
           (config.method().isCalibrated() ? "method " + config.method() : "an adapter")
               + " needs calibration data: rows of text or ids that the"
@@ -222,21 +223,27 @@ public final class QuantizeJob {
       return gptq(ops, job);
     }
     return switch (config.method()) {
-      case GPTQ -> gptq(ops, job);
+      case GPTQ, QQQ -> gptq(ops, job);
       case AWQ ->
           new AwqLayers(
               source, config, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
-      case SMOOTHQUANT ->
-          new SmoothLayers(
-              source,
-              activations.orElseGet(() ->
-                  ActivationScales.collect(
-                      source, calibration.orElseThrow(), ops, statesFolder(job))),
-              config.alpha(),
-              ops,
-              clock);
+      case SMOOTHQUANT -> new SmoothLayers(source, smoothing(job, ops).orElseThrow(), ops, clock);
       default -> new RtnLayers(floats, ops, clock);
     };
+  }
+
+  /** Of methods that smooth, from scales that were given, or are gathered now. */
+  private Optional<Smoothing> smoothing(JobDirectory job, Ops ops) {
+    if (!config.smooths()) {
+      return Optional.empty();
+    }
+    long start = System.nanoTime();
+    var scales =
+        activations.orElseGet(() ->
+            ActivationScales.collect(source, calibration.orElseThrow(), ops, statesFolder(job)));
+    clock.since(start, PhaseClock.Phase.FORWARD);
+    boolean intoLinears = config.method() == Method.QQQ;
+    return Optional.of(new Smoothing(source.config(), scales, config.alpha(), intoLinears));
   }
 
   private LayerMethod gptq(Ops ops, JobDirectory job) {
@@ -246,6 +253,7 @@ public final class QuantizeJob {
         plan,
         plan.scheme(config),
         calibration.orElseThrow(),
+        smoothing(job, ops),
         ops,
         clock,
         statesFolder(job));

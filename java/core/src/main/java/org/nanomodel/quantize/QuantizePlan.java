@@ -6,6 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.stream.Collectors;
 import java.util.stream.IntStream;
 import org.nanomodel.BadModelException;
 import org.nanomodel.NanoModelException;
@@ -123,6 +124,7 @@ public record QuantizePlan(
     private final ModuleTree tree;
     private final boolean unties;
     private final List<String> skipped = new ArrayList<>();
+    private final Map<String, List<String>> refused = new LinkedHashMap<>(); // reasons, modules
 
     Planner(ModelDirectory source, QuantizeConfig config) {
       this.source = source;
@@ -139,6 +141,7 @@ public record QuantizePlan(
       if (config.lmHead()) {
         layers.add(layer(model.layers(), List.of(tree.head())));
       }
+      requireNoneRefused();
       var modules = layers.stream().flatMap(l -> l.modules().stream()).toList();
       if (modules.isEmpty()) {
         throw new NanoModelException(
@@ -182,24 +185,40 @@ public record QuantizePlan(
       boolean transposed = source.isTransposed(name);
       long n = weight.dim(transposed ? 1 : 0);
       long k = weight.dim(transposed ? 0 : 1);
-      codec
-          .refusal(n, k, scheme)
-          .ifPresent(why -> {
-            throw new NanoModelException(
-                "module "
-                    + name
-                    + " ["
-                    + n
-                    + ", "
-                    + k
-                    + "] cannot be written in format "
-                    + config.format()
-                    + ": "
-                    + why);
-          });
+      var refusal = codec.refusal(n, k, scheme);
+      if (refusal.isPresent()) {
+        String shape = name + " [" + n + ", " + k + "]";
+        refused.computeIfAbsent(refusal.get(), why -> new ArrayList<>()).add(shape);
+        return new Module(name, n, k, scheme, DataType.F32, List.of());
+      }
       DataType type = DataType.ofName(weight.dtype().name()).orElse(DataType.F32);
       DataType scaleType = codec.scaleType(type, scheme);
       return new Module(name, n, k, scheme, scaleType, codec.specs(name, n, k, scheme, scaleType));
+    }
+
+    /** All that do not fit at once, and what to type to go on without them. */
+    private void requireNoneRefused() {
+      if (refused.isEmpty()) {
+        return;
+      }
+      var all = refused.values().stream().flatMap(List::stream).toList();
+      String kinds =
+          all.stream()
+              .map(shape -> shape.substring(0, shape.indexOf(' ')))
+              .map(name -> name.substring(name.lastIndexOf('.') + 1))
+              .distinct()
+              .collect(Collectors.joining("|"));
+      var first = refused.entrySet().iterator().next();
+      throw new NanoModelException(
+          "module "
+              + Codec.several(all)
+              + " cannot be written in format "
+              + config.format()
+              + ": "
+              + first.getKey()
+              + "; to leave them in float: dynamic {\"-:.*("
+              + kinds
+              + ")\": {}}");
     }
 
     /** Of a tied head, that of the embedding. */

@@ -6,6 +6,7 @@ import java.lang.foreign.ValueLayout;
 import org.nanomodel.checkpoint.ModuleScheme;
 import org.nanomodel.ops.Ops;
 import org.nanomodel.ops.QuantizedWeight;
+import org.nanomodel.ops.Symmetry;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
@@ -26,7 +27,7 @@ public final class Rtn {
     var out =
         QuantizedWeight.allocate(
             arena, scheme.bits(), w.rows(), w.cols(), scheme.groupOf(w.cols()), null);
-    ops.rtn(out, w, scheme.sym(), scaleType);
+    ops.rtn(out, w, Symmetry.of(scheme.sym()), scaleType);
     return out;
   }
 

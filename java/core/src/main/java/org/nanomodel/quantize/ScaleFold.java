@@ -72,6 +72,19 @@ record ScaleFold(String source, boolean fedByNorm, List<String> consumers, int[]
     return Arrays.stream(row).mapToDouble(r -> sum[r] / count[r]).toArray();
   }
 
+  /** The largest of a channel's values over the channels that share its scale. */
+  float[] largest(float[] channels) {
+    var most = new float[rows];
+    for (int k = 0; k < row.length; k++) {
+      most[row[k]] = Math.max(most[row[k]], channels[k]);
+    }
+    var largest = new float[row.length];
+    for (int k = 0; k < row.length; k++) {
+      largest[k] = most[row[k]];
+    }
+    return largest;
+  }
+
   /**
    * Folds scales in. A norm whose type rounds the quotient decides itself by how much its output
    * shrinks: {@code s} becomes that, and the group takes it over.

@@ -212,7 +212,7 @@ final class OpCalls {
                 List.of(
                     out("out", weight(a, 8, 32), weight(a, 8, 16)),
                     in("w", f32(a, 8, 32)),
-                    in("sym", true),
+                    in("sym", Symmetry.SYMMETRIC),
                     in("scaleType", DataType.F16, DataType.I32))),
         call(
             "dequantize",
@@ -288,10 +288,11 @@ final class OpCalls {
                     in("factor", factor(a, engine)),
                     in(
                         "how|scaleType|mse",
-                        new GptqTriangle.Ranges(true, DataType.F32, false, false, 0),
-                        new GptqTriangle.Ranges(true, null, false, false, 0),
-                        new GptqTriangle.Ranges(true, DataType.I32, false, false, 0),
-                        new GptqTriangle.Ranges(true, DataType.F32, false, false, Float.NaN)))),
+                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.F32, false, false, 0),
+                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, null, false, false, 0),
+                        new GptqTriangle.Ranges(Symmetry.SYMMETRIC, DataType.I32, false, false, 0),
+                        new GptqTriangle.Ranges(
+                            Symmetry.SYMMETRIC, DataType.F32, false, false, Float.NaN)))),
         call(
             "awqRound",
             a ->

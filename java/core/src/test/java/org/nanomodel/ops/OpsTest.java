@@ -206,7 +206,7 @@ class OpsTest {
   void roundToNearestFillsCodesScalesAndZeros() {
     Tensor w = f32(4, 32);
     QuantizedWeight q = QuantizedWeight.allocate(ARENA, 8, 4, 32, 16, null);
-    OPS.rtn(q, w, false, DataType.F32);
+    OPS.rtn(q, w, Symmetry.ZERO_POINT, DataType.F32);
     Tensor back = Tensor.allocate(ARENA, DataType.F32, 4, 32);
     OPS.dequantize(back, q);
     float step = 0;
@@ -215,7 +215,7 @@ class OpsTest {
     }
     assertThat(back.toFloats()).containsExactly(w.toFloats(), within(step * 0.5001f));
     w.setFloat(2, 3, Float.NaN);
-    assertThatThrownBy(() -> OPS.rtn(q, w, false, DataType.F32))
+    assertThatThrownBy(() -> OPS.rtn(q, w, Symmetry.ZERO_POINT, DataType.F32))
         .isInstanceOf(NativeException.class);
   }
 
@@ -307,7 +307,7 @@ class OpsTest {
             "nll targets",
             "nll: targets",
             () -> OPS.nll(Tensor.allocate(ARENA, DataType.F64, 3), x, vector(3))),
-        new Wrong("rtn", "rtn: w", () -> OPS.rtn(q, x, true, DataType.F32)),
+        new Wrong("rtn", "rtn: w", () -> OPS.rtn(q, x, Symmetry.SYMMETRIC, DataType.F32)),
         new Wrong("dequantize", "dequantize: w", () -> OPS.dequantize(x, q)),
         new Wrong("gptq", "gptqUnpack: qweight", () -> OPS.gptqUnpack(q, ids, ids, GptqLayout.V1)),
         new Wrong("awq", "awqUnpack: qweight", () -> OPS.awqUnpack(q, ids, ids)),

@@ -19,6 +19,7 @@ import org.nanomodel.NativeException;
 import org.nanomodel.SharedData;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.QuantizedWeight;
+import org.nanomodel.ops.Symmetry;
 import org.nanomodel.safetensors.SafetensorsFile;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
@@ -195,7 +196,7 @@ class GoldenGptqTest {
       w.setFloat(i / 32, i % 32, (float) Math.sin(i + 1));
     }
     var plain = QuantizedWeight.allocate(arena, 4, 5, 32, 16, null);
-    engine.ops().rtn(plain, w, true, DataType.F16);
+    engine.ops().rtn(plain, w, Symmetry.SYMMETRIC, DataType.F16);
     var result = Gptq.quantize(arena, engine.ops(), w, factor, o);
     assertThat(result.damp()).isEqualTo(-1);
     assertThat(result.loss()).isNaN();

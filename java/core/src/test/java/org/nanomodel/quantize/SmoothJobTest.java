@@ -48,12 +48,12 @@ class SmoothJobTest {
 
   @Test
   void theScalesAreThoseOfTheWorkedExample() { // FORMATS 5
-    float[] s = SmoothLayers.scales(new float[] {2, 16, .5f, 4}, new float[] {1, .25f, .5f, 2}, .5);
+    float[] s = Smoothing.scales(new float[] {2, 16, .5f, 4}, new float[] {1, .25f, .5f, 2}, .5);
     float[] expected = {1.41421f, 8, 1, 1.41421f};
     for (int k = 0; k < s.length; k++) {
       assertThat(s[k]).isCloseTo(expected[k], within(1e-5f));
     }
-    assertThat(SmoothLayers.scales(new float[] {0}, new float[] {1}, .5)).containsExactly(1e-5f);
+    assertThat(Smoothing.scales(new float[] {0}, new float[] {1}, .5)).containsExactly(1e-5f);
   }
 
   @Test
