@@ -215,8 +215,7 @@ typedef struct nm_linear_info {
   int32_t type; /* nm_type of float weights */
   int32_t act_order;
   int64_t n, k, groups, bytes;
-  char kernel
-      [64]; /* the kernel that serves it: numbers of the weight, of x unless float32, tier: "linear_i4_i16_avx512" */
+  char kernel[64]; /* numbers of weights, of x where they are not float32, and tier: "linear_i4_i16_avx512" */
 } nm_linear_info;
 NM_API int32_t nm_linear_query(nm_engine *engine, const void *image, int64_t bytes, nm_linear_info *info);
 

@@ -23,7 +23,8 @@ class Sized(ctypes.Structure):
 
 class EngineOptions(Sized):
     _fields_ = [("struct_size", c_uint32), ("device_kind", c_int32), ("device_index", c_int32),
-                ("threads", c_int32), ("tier", c_int32), ("spin_us", c_int32)]
+                ("threads", c_int32), ("tier", c_int32), ("spin_us", c_int32),
+                ("activations", c_int32)]
 
 
 class Codes(Sized):
@@ -38,7 +39,7 @@ class RtnArgs(Sized):
 
 
 class Weight(Sized):
-    _fields_ = [("struct_size", c_uint32), ("bits", c_int32), ("type", c_int32), ("reserved", c_int32),
+    _fields_ = [("struct_size", c_uint32), ("bits", c_int32), ("type", c_int32), ("activations", c_int32),
                 ("n", c_int64), ("k", c_int64), ("group_size", c_int64), ("data", c_void_p), ("codes", c_void_p),
                 ("scales", c_void_p), ("zeros", c_void_p), ("g_idx", c_void_p)]
 

@@ -24,6 +24,7 @@ struct EngineOptions {
     threads: i32,
     tier: i32,
     spin_us: i32,
+    activations: i32,
 }
 
 #[repr(C)]
@@ -56,7 +57,7 @@ struct Weight {
     struct_size: u32,
     bits: i32,
     kind: i32,
-    reserved: i32,
+    activations: i32,
     n: i64,
     k: i64,
     group_size: i64,
@@ -141,6 +142,7 @@ impl Engine {
             threads: 0,
             tier: TIER_AUTO,
             spin_us: 0,
+            activations: 0,
         };
         let mut engine = null_mut();
         check(unsafe { nm_engine_create(&options, &mut engine) })?;
@@ -202,7 +204,7 @@ impl Layer {
             struct_size: size::<Weight>(),
             bits: BITS,
             kind: 0,
-            reserved: 0,
+            activations: 0,
             n: N as i64,
             k: K as i64,
             group_size: GROUP as i64,
