@@ -21,7 +21,7 @@ bool GptqWalk::fit(GptqLanes& l, const float* w, const GptqRun& run, int64_t col
   float* const zero = l.zeros + run.group * kStrip;
   job_.kernels.extent(w, count, low, high);
   for (int64_t r = 0; r < kStrip; r++) {
-    const Grid grid = grid_of({low[r], high[r]}, a_.sym != 0, job_.max_code());
+    const Grid grid = job_.grid(low[r], high[r]);
     scale[r] = rounded(grid.scale, a_.scale_type);
     zero[r] = grid.zero;
     if (!std::isfinite(scale[r])) return keep_first(job_.first_bad, (l.row + r) * k_ + column), false;
@@ -47,7 +47,7 @@ void GptqWalk::best_range(const float* w, int64_t count, const float* low, const
       float s[kStrip], z[kStrip], error[kStrip];
       for (int64_t r = 0; r < kStrip; r++) {
         const bool empty = low[r] == 0 && high[r] == 0;
-        const Grid grid = grid_of({part * low[r], part * high[r]}, a_.sym != 0, job_.max_code());
+        const Grid grid = job_.grid(part * low[r], part * high[r]);
         s[r] = empty ? whole_scale[r] : rounded(grid.scale, a_.scale_type);
         z[r] = empty ? whole_zero[r] : std::clamp(grid.zero + shift, 0.0f, job_.max_code());
       }
@@ -93,7 +93,7 @@ void GptqWalk::search(GptqLanes& l, const float* w, const GptqRun& run, int64_t 
     if (cancelled()) return;
     for (int64_t r = 0; r < kStrip; r++) {
       part[r] = i < kParts ? 1 - static_cast<float>(i) * kStep : coarse[r] + (i == kParts ? kStep / 2 : -kStep / 2);
-      const Grid grid = grid_of({part[r] * low[r], part[r] * high[r]}, a_.sym != 0, job_.max_code());
+      const Grid grid = job_.grid(part[r] * low[r], part[r] * high[r]);
       scale[r] = rounded(grid.scale, a_.scale_type);
       zero[r] = grid.zero;
       inverse[r] = inverse_of(scale[r]);

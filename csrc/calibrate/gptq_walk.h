@@ -34,6 +34,7 @@ struct GptqJob {
   bool cross() const { return a.cross_factor != nullptr; }
   bool searches() const { return a.refresh != 0 && a.static_groups == 0 && a.mse == 0; }
   float max_code() const { return max_code_of(out.bits, a.sym); }
+  Grid grid(float low, float high) const { return grid_of({low, high}, a.sym != 0, max_code()); }
 };
 
 /** The memory of one strip of rows; [x][48] means x by x, a row a lane. */

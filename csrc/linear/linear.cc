@@ -13,7 +13,9 @@ namespace {
 constexpr int64_t kDirectChunkBytes = 1 << 18;
 constexpr int64_t kBlockedChunkFmas = 1 << 20;
 constexpr int64_t kArrangeChunk = 1 << 15;  // elements of x
-constexpr int64_t kPanelsInFlight = 4;      // direct kernels take so many at once
+constexpr int64_t kPanelsInFlight = 4;      // direct and integer kernels take so many at once
+constexpr int64_t kIntegerRows = 64;        // of an item of an integer kernel
+constexpr int64_t kIntegerChunkProducts = 1 << 21;
 
 void check(const nm_linear_args& a, const ImageHeader& h) {
   check_at_least("m", a.m, 0);
@@ -80,9 +82,6 @@ void run_blocked(Engine& engine, LinearJob& job, const LinearKernel& kernel, con
                         }
                       });
 }
-
-/** Rows of an item of an integer kernel, and multiplications that are worth an item: some 20 us. */
-constexpr int64_t kIntegerRows = 64, kIntegerChunkProducts = 1 << 21;
 
 void run_integer(Engine& engine, LinearJob& job, const IntegerKernel& kernel, const int32_t* cancel) {
   const Image& image = job.image;

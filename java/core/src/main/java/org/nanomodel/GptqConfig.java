@@ -56,7 +56,8 @@ public record GptqConfig(
         dampAutoIncrement,
         mse,
         refreshGroups,
-        DataType.F16);
+        DataType.F16,
+        false);
   }
 
   /** All that GPTQ needs for a module of a scheme. */
@@ -72,7 +73,8 @@ public record GptqConfig(
         dampAutoIncrement,
         mse,
         refreshGroups,
-        scaleType);
+        scaleType,
+        false);
   }
 
   public GptqConfig withActGroupAware(boolean value) {

@@ -243,7 +243,7 @@ public record QuantizeConfig(
     private int bits = 4;
     private long groupSize = 128;
     private boolean sym = true;
-    private Optional<Boolean> descAct = Optional.empty();
+    private boolean descAct;
     private boolean lmHead;
     private Method method = Method.RTN;
     private Format format;
@@ -270,9 +270,8 @@ public record QuantizeConfig(
       return this;
     }
 
-    /** Left out: on for qqq, off for gptq. */
     public Builder descAct(boolean descAct) {
-      this.descAct = Optional.of(descAct);
+      this.descAct = descAct;
       return this;
     }
 
@@ -339,18 +338,16 @@ public record QuantizeConfig(
       usual = method == Method.SMOOTHQUANT && w8 ? Format.INT_QUANTIZED : usual;
       usual = method == Method.QQQ ? Format.QQQ : usual;
       Format chosen = format != null ? format : usual;
-      GptqConfig how = gptq.orElse(GptqConfig.of(method));
-      boolean aware = how.actGroupAware().orElse(false);
       return new QuantizeConfig(
           bits,
           groupSize,
           sym,
-          descAct.orElse(method == Method.QQQ && !aware),
+          descAct,
           lmHead,
           method,
           chosen,
           dynamic,
-          how,
+          gptq.orElse(GptqConfig.of(method)),
           adapterRank,
           smooth,
           alpha);

@@ -20,8 +20,8 @@ final class CalibrationFlags {
       names = "--calibration",
       paramLabel = "DATA",
       description =
-          "What gptq, awq, qqq and smoothquant run the model on: a .txt, .jsonl or .safetensors file, or"
-              + " a bundled text (stories-calib).")
+          "What gptq, awq, qqq and smoothquant run the model on: a .txt, .jsonl or .safetensors"
+              + " file, or a bundled text (stories-calib).")
   private String calibration;
 
   @Option(

@@ -129,7 +129,7 @@ final class Compare extends Verb {
   }
 
   private TextData calibrationData(List<QuantizeConfig> configs) {
-    if (configs.stream().noneMatch(config -> config.isCalibrated())) {
+    if (configs.stream().noneMatch(QuantizeConfig::isCalibrated)) {
       return null;
     }
     if (calibration == null) {

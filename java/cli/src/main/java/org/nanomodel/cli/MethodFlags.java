@@ -25,11 +25,9 @@ final class MethodFlags {
 
   @Option(
       names = "--desc-act",
-      negatable = true,
       description =
-          "gptq, qqq: columns in order of falling importance, for gptq each in a group of its own."
-              + " Default: for qqq.")
-  private Boolean descAct;
+          "gptq, qqq: columns in order of falling importance, for gptq each in a group of its own.")
+  private boolean descAct;
 
   @Option(
       names = "--act-group-aware",
@@ -108,7 +106,7 @@ final class MethodFlags {
   /** Puts into a config what was given. */
   void apply(QuantizeConfig.Builder config, Method method) {
     config.gptq(gptq(method));
-    Optional.ofNullable(descAct).ifPresent(config::descAct);
+    config.descAct(descAct);
     Optional.ofNullable(smooth).ifPresent(config::smooth);
     Optional.ofNullable(alpha).ifPresent(config::alpha);
   }

@@ -54,8 +54,8 @@ final class Quantize extends Verb {
       description =
           "rtn: round to nearest, no data needed; gptq: errors are made up for by later weights, as"
               + " calibration data tells; awq: channels that matter to that data are scaled up"
-              + " before rounding; smoothquant: large activations are scaled down; qqq: the same, then"
-              + " gptq. Default: ${DEFAULT-VALUE}.")
+              + " before rounding; smoothquant: large activations are scaled down; qqq: the same,"
+              + " then gptq. Default: ${DEFAULT-VALUE}.")
   private String method;
 
   @Option(
@@ -107,7 +107,8 @@ final class Quantize extends Verb {
       defaultValue = "0",
       description =
           "Give back a part of what quantizing takes by low-rank adapters of this rank (EoRA),"
-              + " written into DIR/adapter; 16 to 128 as a rule. Needs --calibration. Default: none.")
+              + " written into DIR/adapter; 16 to 128 as a rule. Needs --calibration. Default:"
+              + " none.")
   private int adapterRank;
 
   @Mixin private MethodFlags flags;

@@ -65,7 +65,7 @@ public final class AdapterDirectory implements AutoCloseable {
     this.stored = StoredTensors.open(path.resolve(TENSORS));
   }
 
-  /** Opens a folder; its file is mapped until {@link #close}. */
+  /** Opens a folder; its file stays open until {@link #close}. */
   public static AdapterDirectory open(Path folder) {
     var opened = new AdapterDirectory(folder);
     try {

@@ -75,43 +75,15 @@ public record GptqOptions(
     }
   }
 
-  /** The same, not narrow. */
-  public GptqOptions(
-      int bits,
-      long groupSize,
-      boolean sym,
-      boolean descAct,
-      boolean actGroupAware,
-      boolean staticGroups,
-      double dampPercent,
-      double dampAutoIncrement,
-      double mse,
-      boolean refreshGroups,
-      DataType scaleType) {
-    this(
-        bits,
-        groupSize,
-        sym,
-        descAct,
-        actGroupAware,
-        staticGroups,
-        dampPercent,
-        dampAutoIncrement,
-        mse,
-        refreshGroups,
-        scaleType,
-        false);
-  }
-
   /** Symmetric, group-aware order, damp .05 growing by .01, refreshed groups, float16 scales. */
   public static GptqOptions of(int bits, long groupSize) {
     return new GptqOptions(
-        bits, groupSize, true, false, true, false, .05, .01, 0, true, DataType.F16);
+        bits, groupSize, true, false, true, false, .05, .01, 0, true, DataType.F16, false);
   }
 
   /**
-   * As the layout of QQQ (Zhang et al. 2024) wants it: without g_idx, so that an order of columns
-   * leaves groups where they are; whole rows have as many codes below zero as above.
+   * As the layout of QQQ (Zhang et al. 2024) wants it: without g_idx, so that an order of all
+   * columns leaves groups where they are; whole rows have as many codes below zero as above.
    */
   public GptqOptions qqq() {
     return new GptqOptions(
@@ -120,7 +92,7 @@ public record GptqOptions(
         sym,
         descAct,
         actGroupAware,
-        descAct || staticGroups,
+        staticGroups || descAct && groupSize > 0,
         dampPercent,
         dampAutoIncrement,
         mse,

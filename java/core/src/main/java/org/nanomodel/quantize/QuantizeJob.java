@@ -218,17 +218,16 @@ public final class QuantizeJob {
 
   private LayerMethod method(JobDirectory job) {
     Ops ops = engine.ops(cancel);
-    var floats = new LayerFloats(source);
-    if (config.method() == Method.RTN && config.hasAdapter()) {
-      return gptq(ops, job);
-    }
     return switch (config.method()) {
       case GPTQ, QQQ -> gptq(ops, job);
       case AWQ ->
           new AwqLayers(
               source, config, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
       case SMOOTHQUANT -> new SmoothLayers(source, smoothing(job, ops).orElseThrow(), ops, clock);
-      default -> new RtnLayers(floats, ops, clock);
+      default ->
+          config.hasAdapter()
+              ? gptq(ops, job) // which walks along, for the Gram matrices
+              : new RtnLayers(new LayerFloats(source), ops, clock);
     };
   }
 

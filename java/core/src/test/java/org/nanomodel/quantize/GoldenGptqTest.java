@@ -69,7 +69,8 @@ class GoldenGptqTest {
             .01,
             0,
             false,
-            DataType.F32);
+            DataType.F32,
+            false);
     try (var file =
             SafetensorsFile.open(SharedData.require("golden/gptq/" + name + ".safetensors"));
         var arena = Arena.ofConfined()) {
@@ -239,14 +240,17 @@ class GoldenGptqTest {
   @Test
   void optionsThatContradictEachOtherAreRefused() {
     assertThatThrownBy(() ->
-            new GptqOptions(4, 128, true, true, true, false, .05, .01, 0, false, DataType.F16))
+            new GptqOptions(
+                4, 128, true, true, true, false, .05, .01, 0, false, DataType.F16, false))
         .isInstanceOf(NanoModelException.class)
         .hasMessageContaining("exclude each other");
     assertThatThrownBy(() ->
-            new GptqOptions(5, 128, true, false, true, false, .05, .01, 0, false, DataType.F16))
+            new GptqOptions(
+                5, 128, true, false, true, false, .05, .01, 0, false, DataType.F16, false))
         .hasMessageContaining("bits 5");
-    assertThatThrownBy(
-            () -> new GptqOptions(4, 128, true, false, true, false, 1, .01, 0, false, DataType.F16))
+    assertThatThrownBy(() ->
+            new GptqOptions(
+                4, 128, true, false, true, false, 1, .01, 0, false, DataType.F16, false))
         .hasMessageContaining("damp_percent");
   }
 

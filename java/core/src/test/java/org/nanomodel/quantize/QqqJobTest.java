@@ -18,7 +18,6 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.nanomodel.CancelledException;
 import org.nanomodel.Format;
-import org.nanomodel.GptqConfig;
 import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
@@ -70,16 +69,19 @@ class QqqJobTest {
   void theDefaultsAreThoseOfTheMethod() {
     var config = builder(128).build();
     assertThat(config.format()).isEqualTo(Format.QQQ);
-    assertThat(config.descAct()).isTrue();
+    assertThat(config.descAct()).isFalse();
     assertThat(config.gptq().dampPercent()).isEqualTo(.005);
     assertThat(config.gptq().dampAutoIncrement()).isEqualTo(.001);
     var groups = config.gptqOptions("m", DataType.F16);
-    assertThat(groups.staticGroups()).isTrue();
+    assertThat(groups.staticGroups()).isFalse();
+    assertThat(groups.actGroupAware()).isTrue();
     assertThat(groups.narrow()).isFalse();
     assertThat(builder(-1).build().gptqOptions("m", DataType.F32).narrow()).isTrue();
-    var aware = builder(128).gptq(GptqConfig.QQQ.withActGroupAware(true)).build();
-    assertThat(aware.descAct()).isFalse();
-    assertThat(aware.gptqOptions("m", DataType.F16).staticGroups()).isFalse();
+    for (long groupSize :
+        new long[] {128, -1}) { // which stay where they are, the layout having no g_idx
+      var ordered = builder(groupSize).descAct(true).build().gptqOptions("m", DataType.F32);
+      assertThat(ordered.staticGroups()).isEqualTo(groupSize > 0);
+    }
   }
 
   @ParameterizedTest
@@ -92,7 +94,7 @@ class QqqJobTest {
     for (String key : List.of("method", "quant_method", "format", "checkpoint_format")) {
       assertThat(json.get(key).asText()).isEqualTo("qqq");
     }
-    assertThat(json.get("desc_act").asBoolean()).isTrue();
+    assertThat(json.get("desc_act").asBoolean()).isFalse();
     assertThat(json.at("/meta/algorithm").asText()).isEqualTo("qqq");
     assertThat(json.at("/meta/alpha").asDouble()).isEqualTo(.5);
     ReferenceDecoders.decode(List.of(temp.resolve(output)));
