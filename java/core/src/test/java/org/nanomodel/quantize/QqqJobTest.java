@@ -18,6 +18,7 @@ import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.nanomodel.CancelledException;
 import org.nanomodel.Format;
+import org.nanomodel.GptqConfig;
 import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.QuantizeConfig;
