@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <functional>
+#include <new>
 #include <vector>
 
 #include "bench_rows.h"
@@ -15,7 +16,19 @@ using nmtest::TestEngine;
 
 namespace {
 
-using Floats = std::vector<float>;
+/** Memory as the engine's callers have it: at the beginning of a cache line. */
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <class U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(size_t n) { return static_cast<T*>(::operator new (n * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) { ::operator delete (p, std::align_val_t{64}); }
+  bool operator==(const LineAllocator&) const { return true; }
+};
+
+using Floats = std::vector<float, LineAllocator<float>>;
 
 Floats normals(int64_t n, uint64_t seed = 3) {
   nmtest::Random random(seed);

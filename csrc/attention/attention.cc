@@ -14,7 +14,8 @@ namespace {
 
 constexpr int64_t kChunkElements = 1 << 17;    // some 20 us of copying
 constexpr int64_t kChunkMultiplies = 1 << 19;  // some 20 us of attention
-constexpr int64_t kTileRows = 64;              // queries that share a pass over the keys
+constexpr int64_t kTileRows = 96;              // queries that share a pass over the keys
+constexpr int64_t kLoadedRows = 4;             // a key takes as long to load as to multiply with so many rows
 
 void check_rows(const char* name, const float* x, int64_t tokens, int64_t heads, int64_t head_dim, int64_t stride) {
   if (heads > kMaxBytes / head_dim)
@@ -36,9 +37,11 @@ void kv_append(Engine& engine, const nm_kv_append_args& a) {
   engine.parallel_for(batch.tokens, kChunkElements / (heads * D) + 1, a.cancel, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; t++) {
       for (int64_t h = 0; h < heads; h++) {
-        const int64_t row = cache_row(batch, cache, batch.sequence[t], h, batch.positions[t]);
-        std::memcpy(static_cast<float*>(cache.keys) + row, a.key + t * a.key_stride + h * D, bytes);
-        std::memcpy(static_cast<float*>(cache.values) + row, a.value + t * a.value_stride + h * D, bytes);
+        const int64_t block = cache_block(batch, cache, batch.sequence[t], h, batch.positions[t]);
+        const int64_t at = batch.positions[t] % cache.block_size;
+        float* key = static_cast<float*>(cache.keys) + block + at;
+        for (int64_t d = 0; d < D; d++) key[d * cache.block_size] = a.key[t * a.key_stride + h * D + d];
+        std::memcpy(static_cast<float*>(cache.values) + block + at * D, a.value + t * a.value_stride + h * D, bytes);
       }
     }
   });
@@ -73,7 +76,7 @@ void run_direct(Engine& engine, const nm_attention_args& a) {
 /** The step's query tiles in shared work memory, and what they cost. */
 struct Plan {
   AttentionTile* tiles;
-  int64_t count = 0, multiplies = 0, segments = 0, most_segments = 0, states = 0;
+  int64_t count = 0, multiplies = 0, segments = 0, states = 0;
 };
 
 int64_t first_segment(const nm_attention_args& a, const AttentionTile& tile) {
@@ -94,12 +97,13 @@ void add_tile(const nm_attention_args& a, const AttentionTile& tile, Plan& plan)
   plan.tiles[plan.count++] = tile;
   const int64_t segments = end_segment(a, tile) - first_segment(a, tile);
   plan.segments += segments;
-  plan.most_segments = std::max(plan.most_segments, segments);
   plan.states += segments * tile.rows;
+  int64_t seen = 0;
   for (int64_t t = tile.token; t < tile.token + tile.tokens; t++) {
-    const int64_t seen = a.batch->positions[t] + int64_t{1};
-    plan.multiplies += 2 * D * group * (a.window > 0 ? std::min(seen, a.window) : seen);
+    const int64_t all = a.batch->positions[t] + int64_t{1};
+    seen += a.window > 0 ? std::min(all, a.window) : all;
   }
+  plan.multiplies += 2 * D * std::max(group * seen, kLoadedRows * seen / tile.tokens);
 }
 
 /** Runs of one sequence, KV head by KV head (a thread meets the same keys again), the longest tiles first. */
@@ -137,15 +141,18 @@ void run_tiles(Engine& engine, const nm_attention_args& a, const Plan& plan, int
 void run_segments(Engine& engine, const nm_attention_args& a, const Plan& plan, float* states) {
   const AttentionKernels& kernels = *engine.kernels().attention;
   const int64_t D = a.cache->head_dim, stride = attention_state_stride(D);
-  engine.parallel_for(plan.segments, 1, a.cancel, [&](int64_t begin, int64_t end, int worker) {
-    int64_t item = 0;
-    float* state = states;
-    for (int64_t i = 0; i < plan.count && item < end; i++) {
-      const AttentionTile& tile = plan.tiles[i];
-      for (int64_t s = first_segment(a, tile); s < end_segment(a, tile); s++, item++, state += tile.rows * stride)
-        if (item >= begin && item < end) kernels.attend(a, tile, s, s + 1, state, engine.work(worker).get<float>(0));
-    }
-  });
+  engine.parallel_for(plan.segments, std::max<int64_t>(1, plan.segments / (8 * engine.threads())), a.cancel,
+                      [&](int64_t begin, int64_t end, int worker) {
+                        int64_t item = 0;
+                        float* state = states;
+                        for (int64_t i = 0; i < plan.count && item < end; i++) {
+                          const AttentionTile& tile = plan.tiles[i];
+                          for (int64_t s = first_segment(a, tile); s < end_segment(a, tile);
+                               s++, item++, state += tile.rows * stride)
+                            if (item >= begin && item < end)
+                              kernels.attend(a, tile, s, s + 1, state, engine.work(worker).get<float>(0));
+                        }
+                      });
   for (int64_t i = 0; i < plan.count; i++) {
     const AttentionTile& tile = plan.tiles[i];
     const int64_t segments = end_segment(a, tile) - first_segment(a, tile), size = tile.rows * stride;
@@ -163,7 +170,8 @@ void run_tiled(Engine& engine, const nm_attention_args& a) {
   const int64_t tiles = a.batch->tokens * a.cache->kv_heads;
   Plan plan = make_plan(a, engine.shared_work().get<AttentionTile>(tiles));
   const int64_t grain = kChunkMultiplies * plan.count / std::max<int64_t>(plan.multiplies, 1) + 1;
-  const bool whole = engine.threads() == 1 || plan.most_segments <= 1 || plan.count >= 4 * engine.threads();
+  const bool whole = engine.threads() == 1 || plan.segments == plan.count || plan.count >= 4 * engine.threads() ||
+                     plan.multiplies <= kChunkMultiplies;
   if (whole) return run_tiles(engine, a, plan, grain);
   // Both in one piece of memory, which may move as it grows: plan again.
   const int64_t header = (tiles * static_cast<int64_t>(sizeof(AttentionTile)) + 63) / 64 * 64;

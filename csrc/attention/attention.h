@@ -1,9 +1,9 @@
 // Attention over the paged KV cache, and writing to it.
 //
-// The arithmetic of a token's row is fixed by absolute positions alone: keys are taken in tiles of 64 positions, a
-// running softmax (Milakov & Gimelshein 2018) spans a segment of 1024, and segments are merged in order.
-// So a row is the same, bit for bit, whatever else is in the batch, however a prompt was cut into steps, and however the
-// work was split over threads: either a thread takes all segments of a query tile, or each segment alone.
+// The arithmetic of a token's row is fixed by absolute positions alone: a softmax over each segment of 256 positions, and
+// segments merged in order (Milakov & Gimelshein 2018). So a row is the same, bit for bit, whatever else is in the batch,
+// however a prompt was cut into steps, and however the work was split over threads: either a thread takes all segments of
+// a query tile, or each segment alone.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,7 @@ namespace nm {
 
 class Engine;
 
-constexpr int64_t kAttentionTile = 64;
-constexpr int64_t kAttentionSegment = 1024;
+constexpr int64_t kAttentionSegment = 256;
 
 /** Consecutive tokens of one sequence with the query heads of one KV head: they share each key and value loaded. */
 struct AttentionTile {
@@ -42,10 +41,14 @@ struct AttentionKernels {
 
 /** Floats between two rows of a state: D rounded up to 16, and 16 for the two numbers. */
 inline int64_t attention_state_stride(int64_t head_dim) { return (head_dim + 15) / 16 * 16 + 16; }
-constexpr int64_t kAttentionRowFloats = 8;
-/** Floats of work memory that `attend` needs: a segment's state, the weights of a key tile, what each row sees. */
+constexpr int64_t kAttentionSpanFloats = 4;
+/**
+ * Floats of work memory that `attend` needs: a segment's keys and values, where the cache does not hold them side by side;
+ * for each row a segment's state, the query, the weights of a segment and what it sees.
+ */
 inline int64_t attention_work(int64_t rows, int64_t head_dim) {
-  return rows * (attention_state_stride(head_dim) + kAttentionTile + kAttentionRowFloats);
+  return 2 * kAttentionSegment * head_dim +
+         rows * (attention_state_stride(head_dim) + head_dim + kAttentionSegment + kAttentionSpanFloats);
 }
 
 namespace ref {

@@ -19,11 +19,11 @@ void direct(const nm_attention_args& a, int64_t begin, int64_t end, double* sums
     double largest = -HUGE_VAL, weights = 0;
     for (int64_t d = 0; d < D; d++) sums[d] = 0;
     for (int64_t j = a.window > 0 && p >= a.window ? p - a.window + 1 : 0; j <= p; j++) {
-      const int64_t row = cache_row(batch, cache, batch.sequence[t], h / group, j);
-      const float* key = static_cast<const float*>(cache.keys) + row;
-      const float* value = static_cast<const float*>(cache.values) + row;
+      const int64_t block = cache_block(batch, cache, batch.sequence[t], h / group, j), at = j % cache.block_size;
+      const float* key = static_cast<const float*>(cache.keys) + block + at;
+      const float* value = static_cast<const float*>(cache.values) + block + at * D;
       double score = 0;
-      for (int64_t d = 0; d < D; d++) score += static_cast<double>(q[d]) * key[d];
+      for (int64_t d = 0; d < D; d++) score += static_cast<double>(q[d]) * key[d * cache.block_size];
       score *= a.scale;
       if (score > largest) {
         const double shrink = std::exp(largest - score);

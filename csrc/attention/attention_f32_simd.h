@@ -1,10 +1,12 @@
-// Attention on vectors, one query tile at a time: scores of a key tile, running softmax, weighted sum of values.
-//   m' = max(m, max s)   w = exp(s - m')   l = l exp(m - m') + sum w   y = y exp(m - m') + sum w V      (y / l at the end)
-// A value that a query may not see is not multiplied by zero but left out: unwritten memory or another token's NaN cannot
-// reach it. For a row each sum runs over its positions in order, alone or beside other rows alike.
+// Attention on vectors, one query tile at a time, segment by segment: scores of all keys, their softmax, weighted sum of
+// values; then the segment joins those before it:
+//   m' = max(m, max s)   w = exp(s - m')   l' = l exp(m - m') + sum w   y' = y exp(m - m') + sum w V      (y / l at the end)
+// Inside of a segment keys and values are taken 128 positions at a time, which stay in the caches of a core while all rows
+// of the tile meet them. A value that a query may not see is not multiplied by zero but left out: unwritten memory or
+// another token's NaN cannot reach it.
 #include "attention/attention.h"
 #include "attention/batch.h"
-#include "attention/scores_simd.h"
+#include "attention/products_simd.h"
 #include "core/simd_math.h"
 
 namespace nm {
@@ -12,34 +14,49 @@ namespace NM_TIER {
 namespace {
 
 constexpr int64_t N = Vec::N;
-constexpr int64_t kTile = kAttentionTile;
-constexpr int kScoreRows = N == 16 ? 4 : 2;  // queries that share a loaded key
-constexpr int kRows = 4;                     // rows that share a loaded value
-constexpr int kColumns = N == 16 ? 4 : 2;    // vectors of a value in flight: accumulators fit the registers
+constexpr int64_t kSegment = kAttentionSegment;
+constexpr int64_t kCached = 128;  // positions that stay in the caches of a core
+constexpr int64_t kAhead = 4;     // groups between what is read and what is fetched
 
 inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 inline int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/** Positions relative to the first of a key tile. */
+/** Positions relative to the first of a segment. */
 struct Span {
   int64_t from, to;
+
+  Span within(int64_t first, int64_t end) const { return {most(from, first), least(to, end)}; }
 };
 
-/** A query and the positions it sees. */
+/** The positions that a row sees. */
 struct Row {
-  const float* q;
   int64_t first, end;
 
-  Span span(int64_t base) const { return {most(first - base, 0), least(end - base, kTile)}; }
+  Span span(int64_t base) const { return {most(first - base, 0), least(end - base, kSegment)}; }
 };
 
-/** One key tile. What no row sees has the address of a neighbour that some row does. */
+/** What R rows see, all together and each of them. */
+struct Sight {
+  Span any = {kSegment, 0}, all = {0, kSegment};
+
+  Sight(const Row* rows, int64_t R, int64_t base) {
+    for (int64_t r = 0; r < R; r++) {
+      const Span one = rows[r].span(base);
+      all = {most(all.from, one.from), least(all.to, one.to)};
+      if (one.from < one.to) any = {least(any.from, one.from), most(any.to, one.to)};
+    }
+  }
+};
+
+/** One segment of a query tile, whose rows come in panels of up to `panel`. */
 struct Step {
   int64_t D, stride;  // floats between rows of the state
-  float scale;
-  int64_t base;
-  const float* keys[kTile];
-  const float* values[kTile];
+  int64_t panel, base;
+  int64_t key_stride;  // floats between dimensions
+  const float* keys[kSegment / kGroup];
+  const float* values[kSegment / kGroup];
+  const float* keys_ahead[kSegment / kGroup];
+  const float* values_ahead[kSegment / kGroup];
 };
 
 inline float exp_one(float x) {
@@ -48,26 +65,7 @@ inline float exp_one(float x) {
   return lanes[0];
 }
 
-inline void scale_row(float* sums, int64_t D, float by) {
-  const Vec f = Vec::all(by);
-  for (int64_t d = 0; d < D; d += N) (Vec::load(sums + d) * f).store(sums + d);
-}
-
-/** Raw scores of R rows over all that one of them sees, in groups of keys. */
-template <int R>
-void score_rows(const Step& step, const Row* rows, float* w) {
-  constexpr int64_t K = N / R;
-  Span any = {kTile, 0};
-  const float* q[R];
-  for (int r = 0; r < R; r++) {
-    const Span one = rows[r].span(step.base);
-    any = {least(any.from, one.from), most(any.to, one.to)};
-    q[r] = rows[r].q;
-  }
-  for (int64_t j = any.from / K * K; j < any.to; j += K) scores<R>(q, step.keys + j, step.D, w + j, kTile);
-}
-
-/** Lanes j.. of a key tile that lie in the span; minus infinity elsewhere. */
+/** Lanes j.. of a segment that lie in the span; minus infinity elsewhere. */
 inline Vec only(Vec s, int64_t j, Span span) {
   alignas(64) static constexpr float kIndex[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   const Vec index = Vec::load(kIndex), nothing = Vec::all(-__builtin_inff());
@@ -75,126 +73,148 @@ inline Vec only(Vec s, int64_t j, Span span) {
   return Vec::where_less(index, Vec::all(static_cast<float>(span.to - j)), s, nothing);
 }
 
-/** Raw scores to weights, in place; updates the row's sum of weights l and largest score m. */
-void weigh(const Step& step, Span span, float* sums, float* w) {
+/** Copies what is seen of a group, whose positions lie in several blocks, to where it lies side by side. */
+void gather(const nm_attention_args& a, const AttentionTile& tile, Span seen, int64_t base, float* keys,
+            float* values) {
+  const nm_kv_cache& cache = *a.cache;
+  const int64_t D = cache.head_dim;
+  for (int64_t j = seen.from; j < seen.to; j++) {
+    const int64_t at = (base + j) % cache.block_size;
+    const int64_t block = cache_block(*a.batch, cache, a.batch->sequence[tile.token], tile.kv_head, base + j);
+    const float* key = static_cast<const float*>(cache.keys) + block + at;
+    const float* value = static_cast<const float*>(cache.values) + block + at * D;
+    for (int64_t d = 0; d < D; d++) keys[d * kGroup + j % kGroup] = key[d * cache.block_size];
+    __builtin_memcpy(values + j % kGroup * D, value, static_cast<size_t>(D) * sizeof(float));
+  }
+}
+
+/** Addresses of the keys and values that are seen, and of what is to be fetched while they are read. */
+void find(const nm_attention_args& a, const AttentionTile& tile, Span seen, Step& step, float* gathered) {
+  const nm_kv_cache& cache = *a.cache;
+  const bool direct = cache.block_size % kGroup == 0;
+  step.key_stride = direct ? cache.block_size : kGroup;
+  const int64_t begin = seen.from / kGroup, end = (seen.to + kGroup - 1) / kGroup, size = kGroup * step.D;
+  for (int64_t g = begin; g < end; g++) {
+    const int64_t p = step.base + g * kGroup;
+    if (direct) {
+      const int64_t block = cache_block(*a.batch, cache, a.batch->sequence[tile.token], tile.kv_head, p);
+      step.keys[g] = static_cast<const float*>(cache.keys) + block + p % cache.block_size;
+      step.values[g] = static_cast<const float*>(cache.values) + block + p % cache.block_size * step.D;
+    } else {
+      float* keys = gathered + 2 * g * size;
+      gather(a, tile, seen.within(g * kGroup, (g + 1) * kGroup), step.base, keys, keys + size);
+      step.keys[g] = keys;
+      step.values[g] = keys + size;
+    }
+  }
+  for (int64_t g = begin; g < end; g++) {
+    const int64_t next = g + kAhead, behind = begin + next - end;  // keys, then values
+    step.keys_ahead[g] = next < end ? step.keys[next] : step.values[least(behind, end - 1)];
+    step.values_ahead[g] = step.values[least(next, end - 1)];
+  }
+}
+
+using ScoresFn = void (*)(const float*, const float* const*, const float* const*, int64_t, int64_t, float*, int64_t);
+constexpr ScoresFn kScores[kQueries] = {scores<1, kGroups>, scores<2, kGroups>, scores<3, kGroups>,
+                                        scores<4, kGroups>, scores<5, kGroups>, scores<6, kGroups>};
+constexpr ScoresFn kGroupScores[kQueries] = {scores<1, 1>, scores<2, 1>, scores<3, 1>,
+                                             scores<4, 1>, scores<5, 1>, scores<6, 1>};
+
+/** Raw scores of R rows over the groups that one of them sees; the first rows of a tile fetch what comes next. */
+void score(const Step& step, Span span, bool first, int64_t R, const float* q, float* w) {
+  const float* const* ahead = first ? step.keys_ahead : step.keys;
+  const int64_t end = (span.to + kGroup - 1) / kGroup;
+  for (int64_t g = span.from / kGroup; g < end;) {
+    const bool full = g + kGroups <= end;
+    const ScoresFn fn = full ? kScores[R - 1] : kGroupScores[R - 1];
+    fn(q, step.keys + g, ahead + g, step.key_stride, step.D, w + g * kGroup, kSegment);
+    g += full ? kGroups : 1;
+  }
+}
+
+/** Raw scores to weights, in place; their sum, and the largest score. */
+void weigh(Span span, float* w, float* sum, float* largest) {
   const int64_t begin = span.from / N * N;
   Vec best = Vec::all(-__builtin_inff());
   for (int64_t j = begin; j < span.to; j += N) {
-    Vec s = Vec::load(w + j) * Vec::all(step.scale);
-    if (j < span.from || j + N > span.to) s = only(s, j, span);
-    s.store(w + j);
+    Vec s = Vec::load(w + j);
+    if (j < span.from || j + N > span.to) {
+      s = only(s, j, span);
+      s.store(w + j);
+    }
     best = Vec::max(best, s);
   }
-  float* l = sums + step.stride - 16;
-  float* m = l + 1;
-  const float top = best.largest();
-  if (top > *m) {
-    if (*l != 0.0f) {
-      const float shrink = exp_one(*m - top);
-      scale_row(sums, step.D, shrink);
-      *l *= shrink;
-    }
-    *m = top;
-  }
-  Vec sum = Vec::zero();
-  const Vec largest = Vec::all(*m);
+  *largest = best.largest();
+  const Vec top = Vec::all(*largest);
+  Vec total = Vec::zero();
   for (int64_t j = begin; j < span.to; j += N) {
-    const Vec e = exp(Vec::load(w + j) - largest);
+    const Vec e = exp(Vec::load(w + j) - top);
     e.store(w + j);
-    sum = sum + e;
+    total = total + e;
   }
-  *l += sum.sum();
-}
-
-/** sums[r][d..] += w[r][j] * values[j][d..] for R rows and C vectors; `part`: the last vector has `rest` elements. */
-template <int R, int C, bool part>
-void add_columns(const Step& step, Span span, const float* w, float* sums, int64_t d, int rest) {
-  Vec s[R][C];
-  for (int r = 0; r < R; r++)
-    for (int c = 0; c < C; c++) s[r][c] = Vec::load(sums + r * step.stride + d + c * N);
-  for (int64_t j = span.from; j < span.to; j++) {
-    const float* value = step.values[j] + d;
-    Vec v[C];
-    for (int c = 0; c < C; c++) v[c] = part && c == C - 1 ? Vec::load(value + c * N, rest) : Vec::load(value + c * N);
-    for (int r = 0; r < R; r++) {
-      const Vec f = Vec::all(w[r * kTile + j]);
-      for (int c = 0; c < C; c++) s[r][c] = Vec::fma(f, v[c], s[r][c]);
-    }
-  }
-  for (int r = 0; r < R; r++)
-    for (int c = 0; c < C; c++) s[r][c].store(sums + r * step.stride + d + c * N);
+  *sum = total.sum();
 }
 
 template <int R>
-void add_values(const Step& step, Span span, const float* w, float* sums) {
-  if (span.from >= span.to) return;
+void add_span(const Step& step, Span span, bool first, const float* w, float* sums) {
+  const float* const* ahead = first ? step.values_ahead : step.values;
+  const int64_t D = step.D;
   int64_t d = 0;
-  for (; d + kColumns * N <= step.D; d += kColumns * N) add_columns<R, kColumns, false>(step, span, w, sums, d, 0);
-  for (; d + N <= step.D; d += N) add_columns<R, 1, false>(step, span, w, sums, d, 0);
-  if (d < step.D) add_columns<R, 1, true>(step, span, w, sums, d, static_cast<int>(step.D - d));
+  for (; d + kVectors * N <= D; d += kVectors * N)
+    add_values<R, kVectors>(w, kSegment, step.values, ahead, D, d, span.from, span.to, sums, step.stride, 0);
+  for (; d < D; d += N)
+    add_values<R, 1>(w, kSegment, step.values, ahead, D, d, span.from, span.to, sums, step.stride,
+                     d + N <= D ? 0 : static_cast<int>(D - d));
 }
+
+using AddFn = void (*)(const Step&, Span, bool, const float*, float*);
+constexpr AddFn kAdd[kQueries] = {add_span<1>, add_span<2>, add_span<3>, add_span<4>, add_span<5>, add_span<6>};
 
 /** Each of R rows alone before and behind what all of them see, together in between. */
-template <int R>
-void add_rows(const Step& step, const Row* rows, const float* w, float* sums) {
-  Span all = {0, kTile};
-  for (int r = 0; r < R; r++) {
-    const Span one = rows[r].span(step.base);
-    all = {most(all.from, one.from), least(all.to, one.to)};
-  }
-  all.to = most(all.to, all.from);
-  for (int r = 0; r < R && R > 1; r++) {
-    const Span one = rows[r].span(step.base);
-    add_values<1>(step, {one.from, least(one.to, all.from)}, w + r * kTile, sums + r * step.stride);
-  }
-  add_values<R>(step, all, w, sums);
-  for (int r = 0; r < R && R > 1; r++) {
-    const Span one = rows[r].span(step.base);
-    add_values<1>(step, {most(one.from, all.to), one.to}, w + r * kTile, sums + r * step.stride);
-  }
-}
-
-/** Addresses of the keys and values of positions [from, to) of a tile, block by block. */
-void find_keys(const nm_attention_args& a, const AttentionTile& tile, Span seen, Step& step) {
-  const nm_kv_cache& cache = *a.cache;
-  const int64_t sequence = a.batch->sequence[tile.token];
-  for (int64_t j = seen.from, end; j < seen.to; j = end) {
-    const int64_t at = cache_row(*a.batch, cache, sequence, tile.kv_head, step.base + j);
-    end = least(seen.to, j + cache.block_size - (step.base + j) % cache.block_size);
-    for (int64_t i = j; i < end; i++) {
-      step.keys[i] = static_cast<const float*>(cache.keys) + at + (i - j) * step.D;
-      step.values[i] = static_cast<const float*>(cache.values) + at + (i - j) * step.D;
+void add(const Step& step, const Row* rows, int64_t R, Span all, int64_t first, int64_t end, bool prefetch,
+         const float* w, float* sums) {
+  Span both = all.within(first, end);
+  both.to = most(both.to, both.from);
+  const auto alone = [&](int64_t from, int64_t to) {
+    for (int64_t r = 0; r < R && from < to; r++) {
+      const Span one = rows[r].span(step.base).within(from, to);
+      if (one.from < one.to) add_span<1>(step, one, false, w + r * kSegment, sums + r * step.stride);
     }
-  }
-  for (int64_t j = 0; j < seen.from; j++) step.keys[j] = step.keys[seen.from];
-  for (int64_t j = seen.to; j < kTile; j++) step.keys[j] = step.keys[seen.to - 1];
+  };
+  alone(first, least(both.from, end));
+  if (both.from < both.to) kAdd[R - 1](step, both, prefetch, w, sums);
+  alone(most(both.to, first), end);
 }
 
-/** The tile at step.base, for all rows of a query tile. */
-void key_tile(const nm_attention_args& a, const AttentionTile& tile, Step& step, const Row* rows, float* state,
-              float* w) {
+/** The state of the segment at step.base. */
+void attend_segment(const nm_attention_args& a, const AttentionTile& tile, Step& step, const Row* rows, const float* q,
+                    float* w, float* gathered, float* state) {
   const int64_t n = tile.rows;
-  Span seen = {kTile, 0};
+  for (int64_t r = 0; r < n; r++) {
+    float* row = state + r * step.stride;
+    for (int64_t d = 0; d < step.stride; d += N) Vec::zero().store(row + d);
+    row[step.stride - 15] = -__builtin_inff();
+  }
+  const Span seen = Sight(rows, n, step.base).any;
+  if (seen.from >= seen.to) return;
+  find(a, tile, seen, step, gathered);
+  for (int64_t c = seen.from / kCached * kCached; c < seen.to; c += kCached)
+    for (int64_t r = 0; r < n; r += step.panel) {
+      const int64_t R = least(step.panel, n - r);
+      score(step, Sight(rows + r, R, step.base).any.within(c, c + kCached), r == 0, R, q + r * step.D,
+            w + r * kSegment);
+    }
   for (int64_t r = 0; r < n; r++) {
     const Span one = rows[r].span(step.base);
-    if (one.from < one.to) seen = {least(seen.from, one.from), most(seen.to, one.to)};
+    float* l = state + (r + 1) * step.stride - 16;
+    if (one.from < one.to) weigh(one, w + r * kSegment, l, l + 1);
   }
-  if (seen.from >= seen.to) return;
-  find_keys(a, tile, seen, step);
-  int64_t r = 0;
-  for (; r + kScoreRows <= n; r += kScoreRows) score_rows<kScoreRows>(step, rows + r, w + r * kTile);
-  for (; r + 2 <= n; r += 2) score_rows<2>(step, rows + r, w + r * kTile);
-  for (; r < n; r++) score_rows<1>(step, rows + r, w + r * kTile);
-  for (r = 0; r < n; r++) {
-    const Span one = rows[r].span(step.base);
-    if (one.from < one.to) weigh(step, one, state + r * step.stride, w + r * kTile);
-  }
-  for (r = 0; r + kRows <= n; r += kRows) add_rows<kRows>(step, rows + r, w + r * kTile, state + r * step.stride);
-  const float* w_rest = w + r * kTile;
-  float* state_rest = state + r * step.stride;
-  if (n - r == 3) add_rows<3>(step, rows + r, w_rest, state_rest);
-  if (n - r == 2) add_rows<2>(step, rows + r, w_rest, state_rest);
-  if (n - r == 1) add_rows<1>(step, rows + r, w_rest, state_rest);
+  for (int64_t c = seen.from / kCached * kCached; c < seen.to; c += kCached)
+    for (int64_t r = 0; r < n; r += step.panel) {
+      const int64_t R = least(step.panel, n - r);
+      add(step, rows + r, R, Sight(rows + r, R, step.base).all, c, c + kCached, r == 0, w + r * kSegment,
+          state + r * step.stride);
+    }
 }
 
 void merge(int64_t rows, int64_t head_dim, float* state, const float* next) {
@@ -216,37 +236,39 @@ void merge(int64_t rows, int64_t head_dim, float* state, const float* next) {
   }
 }
 
-void find_rows(const nm_attention_args& a, const AttentionTile& tile, Row* rows) {
+/** What each row sees, and its query times the scale: panels of [D, R]. */
+void find_rows(const nm_attention_args& a, const AttentionTile& tile, int64_t panel, Row* rows, float* q) {
   const int64_t D = a.cache->head_dim, group = tile.rows / tile.tokens;
-  for (int64_t t = 0; t < tile.tokens; t++) {
-    const int64_t p = a.batch->positions[tile.token + t];
-    const float* q = a.q + (tile.token + t) * a.q_stride + tile.kv_head * group * D;
-    const int64_t first = a.window > 0 && p >= a.window ? p - a.window + 1 : 0;
-    for (int64_t g = 0; g < group; g++) rows[t * group + g] = {q + g * D, first, p + 1};
+  const float* from[kQueries];
+  for (int64_t begin = 0; begin < tile.rows; begin += panel) {
+    const int64_t R = least(panel, tile.rows - begin);
+    for (int64_t i = 0; i < R; i++) {
+      const int64_t r = begin + i, t = tile.token + r / group, p = a.batch->positions[t];
+      rows[r] = {a.window > 0 && p >= a.window ? p - a.window + 1 : 0, p + 1};
+      from[i] = a.q + t * a.q_stride + (tile.kv_head * group + r % group) * D;
+    }
+    for (int64_t d = 0; d < D; d++)
+      for (int64_t i = 0; i < R; i++) *q++ = from[i][d] * a.scale;
   }
 }
 
 void attend(const nm_attention_args& a, const AttentionTile& tile, int64_t segment_begin, int64_t segment_end,
             float* state, float* work) {
-  static_assert(sizeof(Row) <= kAttentionRowFloats * sizeof(float));
-  const int64_t n = tile.rows;
+  static_assert(sizeof(Row) <= kAttentionSpanFloats * sizeof(float));
+  const int64_t n = tile.rows, panels = (n + kQueries - 1) / kQueries;
   Step step;
   step.D = a.cache->head_dim;
   step.stride = attention_state_stride(step.D);
-  step.scale = a.scale;
-  float* w = work + n * step.stride;
-  Row* rows = reinterpret_cast<Row*>(w + n * kTile);
-  find_rows(a, tile, rows);
+  step.panel = (n + panels - 1) / panels;
+  float* gathered = work + n * step.stride;
+  float* w = gathered + 2 * kSegment * step.D;
+  Row* rows = reinterpret_cast<Row*>(w + n * kSegment);
+  float* q = w + n * (kSegment + kAttentionSpanFloats);
+  find_rows(a, tile, step.panel, rows, q);
   for (int64_t segment = segment_begin; segment < segment_end; segment++) {
     float* here = segment == segment_begin ? state : work;
-    for (int64_t r = 0; r < n; r++) {
-      float* row = here + r * step.stride;
-      for (int64_t d = 0; d < step.stride; d += N) Vec::zero().store(row + d);
-      row[step.stride - 15] = -__builtin_inff();
-    }
-    const int64_t end = (segment + 1) * kAttentionSegment;
-    for (step.base = segment * kAttentionSegment; step.base < end; step.base += kTile)
-      key_tile(a, tile, step, rows, here, w);
+    step.base = segment * kSegment;
+    attend_segment(a, tile, step, rows, q, w, gathered, here);
     if (here == work) merge(n, step.D, state, work);
   }
 }

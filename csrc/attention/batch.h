@@ -1,4 +1,4 @@
-// The ragged batch and the paged cache of one step: checks, and which row a position lies in.
+// The ragged batch and the paged cache of one step: checks, and which block a position lies in.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +18,11 @@ const nm_kv_cache& check_cache(const nm_kv_cache* cache);
  */
 const nm_batch& check_batch(const nm_batch* batch, const nm_kv_cache& cache, int64_t reach);
 
-/** Offset in elements of a KV head's row at a position of a sequence. */
-inline int64_t cache_row(const nm_batch& batch, const nm_kv_cache& cache, int64_t sequence, int64_t kv_head,
-                         int64_t position) {
+/** Where the block of a KV head lies that holds a position of a sequence, in elements: D x block_size of them. */
+inline int64_t cache_block(const nm_batch& batch, const nm_kv_cache& cache, int64_t sequence, int64_t kv_head,
+                           int64_t position) {
   const int64_t block = batch.block_table[sequence * batch.block_table_stride + position / cache.block_size];
-  return ((block * cache.kv_heads + kv_head) * cache.block_size + position % cache.block_size) * cache.head_dim;
+  return (block * cache.kv_heads + kv_head) * cache.block_size * cache.head_dim;
 }
 
 }  // namespace nm

@@ -334,8 +334,9 @@ NM_API int32_t nm_rope(nm_engine *engine, const nm_rope_args *args);
 /* ---------- paged KV cache and attention ---------- */
 
 /*
- * One layer's keys and values: each [blocks, KV, block_size, D]; position p of a sequence lies in its block
- * block_table[p / block_size] at row p % block_size.
+ * One layer's keys [blocks, KV, D, block_size] and values [blocks, KV, block_size, D]: position p of a sequence lies in its
+ * block block_table[p / block_size] at p % block_size. Keys of neighbouring positions lie side by side, so that a vector
+ * holds a dimension of many keys. Fastest where block_size is a multiple of 16.
  */
 typedef struct nm_kv_cache {
   uint32_t struct_size;

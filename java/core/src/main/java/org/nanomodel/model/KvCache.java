@@ -164,7 +164,7 @@ public final class KvCache implements AutoCloseable {
     Arena arena = Arena.ofShared();
     try {
       Tensor keys =
-          Tensor.allocate(arena, DataType.F32, blocks, config.kvHeads(), BLOCK, config.headDim());
+          Tensor.allocate(arena, DataType.F32, blocks, config.kvHeads(), config.headDim(), BLOCK);
       Tensor values =
           Tensor.allocate(arena, DataType.F32, blocks, config.kvHeads(), BLOCK, config.headDim());
       if (layers[i] != null) {

@@ -5,7 +5,7 @@ import java.lang.foreign.MemorySegment;
 import org.nanomodel.ffi.generated.nm_kv_cache;
 import org.nanomodel.tensor.Tensor;
 
-/** One layer's keys and values: each [blocks, KV, block size, D]. */
+/** One layer's keys [blocks, KV, D, block size] and values [blocks, KV, block size, D]. */
 public final class KvLayer {
   private final Tensor keys;
   private final Tensor values;
@@ -13,10 +13,18 @@ public final class KvLayer {
 
   public KvLayer(Arena arena, Tensor keys, Tensor values) {
     if (keys.rank() != 4
-        || !java.util.Arrays.equals(keys.shape(), values.shape())
+        || values.rank() != 4
+        || keys.size(0) != values.size(0)
+        || keys.size(1) != values.size(1)
+        || keys.size(2) != values.size(3)
+        || keys.size(3) != values.size(2)
         || keys.type() != values.type()) {
       throw new IllegalArgumentException(
-          "KV layer: keys " + keys + ", values " + values + ", expected [blocks, KV, size, D]");
+          "KV layer: keys "
+              + keys
+              + ", values "
+              + values
+              + ", expected [blocks, KV, D, size] and [blocks, KV, size, D]");
     }
     this.keys = keys;
     this.values = values;
@@ -25,8 +33,8 @@ public final class KvLayer {
     nm_kv_cache.type(struct, keys.type().nativeCode());
     nm_kv_cache.blocks(struct, keys.size(0));
     nm_kv_cache.kv_heads(struct, keys.size(1));
-    nm_kv_cache.block_size(struct, keys.size(2));
-    nm_kv_cache.head_dim(struct, keys.size(3));
+    nm_kv_cache.block_size(struct, values.size(2));
+    nm_kv_cache.head_dim(struct, values.size(3));
     nm_kv_cache.keys(struct, keys.segment());
     nm_kv_cache.values(struct, values.segment());
   }
@@ -44,7 +52,7 @@ public final class KvLayer {
   }
 
   public long headDim() {
-    return keys.size(3);
+    return values.size(3);
   }
 
   /** The {@code nm_kv_cache}. */

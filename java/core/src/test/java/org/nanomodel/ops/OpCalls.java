@@ -354,7 +354,7 @@ final class OpCalls {
   }
 
   private static KvLayer kv(Arena a) {
-    return new KvLayer(a, of(a, DataType.F32, 1, 1, 16, 4), of(a, DataType.F32, 1, 1, 16, 4));
+    return new KvLayer(a, of(a, DataType.F32, 1, 1, 4, 16), of(a, DataType.F32, 1, 1, 16, 4));
   }
 
   private static BatchDescriptor batch(Arena a, int tokens) {

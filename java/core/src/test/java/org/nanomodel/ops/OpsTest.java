@@ -259,7 +259,7 @@ class OpsTest {
     var kv =
         new KvLayer(
             ARENA,
-            Tensor.allocate(ARENA, DataType.F32, 1, 1, 16, 4),
+            Tensor.allocate(ARENA, DataType.F32, 1, 1, 4, 16),
             Tensor.allocate(ARENA, DataType.F32, 1, 1, 16, 4));
     var table = new RopeTable(ARENA, new float[] {1, 1, 1, 1, 1}, 1, false, 2);
     QuantizedWeight q = quantized(4, 8, 32, 16, false);
