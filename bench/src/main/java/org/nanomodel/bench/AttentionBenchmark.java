@@ -32,7 +32,7 @@ public class AttentionBenchmark extends OpBenchmark {
     int blocks = Math.ceilDiv(to, BLOCK);
     q = normals(tokens, HEADS * DIM);
     y = zeros(tokens, HEADS * DIM);
-    kv = new KvLayer(arena, normals(blocks, KV, BLOCK, DIM), normals(blocks, KV, BLOCK, DIM));
+    kv = new KvLayer(arena, normals(blocks, KV, DIM, BLOCK), normals(blocks, KV, BLOCK, DIM));
     batch = new BatchDescriptor(arena, tokens, 1, blocks);
     var order = new int[blocks];
     Arrays.setAll(order, i -> i);
