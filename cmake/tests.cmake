@@ -27,6 +27,12 @@ if(NANOMODEL_TESTS)
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
     set_tests_properties(${name} PROPERTIES TIMEOUT 600)
   endforeach()
+  # The long ones first: ctest -j then ends with all processors at work.
+  foreach(name linear_test attention_test calibrate_gptq_test eora_test sampling_test)
+    if(TARGET ${name})
+      set_tests_properties(${name} PROPERTIES COST 100)
+    endif()
+  endforeach()
 
   # Installed into a temporary prefix, then used from C, C++, Python and Rust, as far as the machine has them.
   if(UNIX)
