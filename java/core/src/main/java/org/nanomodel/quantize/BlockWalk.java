@@ -32,7 +32,7 @@ final class BlockWalk implements AutoCloseable {
   private final boolean resumes;
   private final Map<Linear, Linear> substitutes = new IdentityHashMap<>();
   private Set<Linear> cut = Set.of(); // where the states stand; none = at the block's input
-  private TokenRows cutInputs;
+  private TokenRows cutInputs; // as wide as any input of the block: each pass writes over the last
 
   /**
    * @param states the block's inputs; its outputs after {@link #finish}
@@ -67,18 +67,18 @@ final class BlockWalk implements AutoCloseable {
   void inputs(List<Linear> of, Inputs inputs) {
     Set<Linear> target = Set.copyOf(of);
     boolean keep = resumes && !isFirst(target);
-    TokenRows kept = keep ? stage.allocate(of.getFirst().k()) : null;
+    if (keep && cutInputs == null) {
+      cutInputs = stage.allocate(widest());
+    }
     for (var chunk : stage.chunks()) {
       if (resumes) {
-        run(chunk, states.of(chunk), target, x -> inputs.accept(chunk, keep(kept, chunk, x)));
+        run(chunk, states.of(chunk), target, x -> inputs.accept(chunk, keep ? keep(chunk, x) : x));
       } else {
         run(chunk, stage.copy(states.of(chunk)), target, x -> inputs.accept(chunk, x));
       }
     }
     if (keep) {
-      close();
       cut = target;
-      cutInputs = kept;
     }
   }
 
@@ -87,11 +87,13 @@ final class BlockWalk implements AutoCloseable {
     return target.contains(block.linears().getFirst());
   }
 
-  private static Tensor keep(TokenRows kept, TextChunks.Chunk chunk, Tensor x) {
-    if (kept == null) {
-      return x;
-    }
-    Tensor own = kept.of(chunk);
+  private long widest() {
+    return block.linears().stream().mapToLong(Linear::k).max().orElseThrow();
+  }
+
+  /** In the place of what the pass of this chunk began with, which it has read by now. */
+  private Tensor keep(TextChunks.Chunk chunk, Tensor x) {
+    Tensor own = cutInputs.of(chunk, x.cols());
     Copies.rows(own, x);
     return own;
   }
@@ -122,8 +124,8 @@ final class BlockWalk implements AutoCloseable {
       Set<Linear> target,
       java.util.function.Consumer<Tensor> inputs) {
     var ops = stage.ops(substitutes);
-    if (cutInputs != null) {
-      ops.resumeAt(cut, cutInputs.of(chunk));
+    if (!cut.isEmpty()) {
+      ops.resumeAt(cut, cutInputs.of(chunk, cut.iterator().next().k()));
     }
     Optional<Tensor> reached = ops.runTo(target, () -> stage.run(ops, block, x, chunk.lengths()));
     if (reached.isEmpty() && !target.isEmpty()) {

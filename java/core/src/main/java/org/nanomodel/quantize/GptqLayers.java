@@ -5,7 +5,6 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -19,6 +18,7 @@ import org.nanomodel.checkpoint.CheckpointScheme;
 import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.QuantizedTensors;
+import org.nanomodel.checkpoint.StoredWeight;
 import org.nanomodel.model.Block;
 import org.nanomodel.model.Config;
 import org.nanomodel.model.HeadInput;
@@ -140,18 +140,28 @@ final class GptqLayers implements LayerMethod {
 
   private void replay(Finished finished) {
     try (var walk = new Walk(finished.layer());
-        var stored = QuantizedTensors.open(finished.tensors(), scheme, source.configJson());
-        var arena = Arena.ofConfined()) {
+        var stored = QuantizedTensors.open(finished.tensors(), scheme, source.configJson())) {
       for (var group : groups(finished.layer())) {
-        var weights = new HashMap<String, Tensor>();
-        for (var module : group) {
-          Tensor w = stored.floats(arena, ops, module.name());
-          adapter(stored, module).ifPresent(halves -> halves.addTo(ops, w));
-          weights.put(module.name(), w);
+        try (var arena = Arena.ofConfined()) {
+          var made = new HashMap<String, Made>();
+          for (var module : group) {
+            var weight = stored.weight(arena, ops, module.name());
+            made.put(module.name(), new Made(weight, adapter(stored, module)));
+          }
+          walk.replace(made);
         }
-        walk.replace(weights);
       }
       walk.finish();
+    }
+  }
+
+  /** What became of a module: floats only while it takes its place, one at a time. */
+  private record Made(StoredWeight weight, Optional<Eora.Halves> adapter) {
+    /** What runs in the place of the float weight, F32 [N, K]. */
+    Tensor floats(Arena arena, Ops ops) {
+      Tensor w = weight.floats(arena, arena, ops);
+      adapter.ifPresent(halves -> halves.addTo(ops, w));
+      return w;
     }
   }
 
@@ -185,7 +195,7 @@ final class GptqLayers implements LayerMethod {
     private final Map<FactorKey, GptqFactor> factors = new HashMap<>();
 
     /**
-     * @param arena of factors
+     * @param arena of factors and of what comes out
      * @param gatherSeconds what the Gram matrix took, to be shared by the modules
      */
     Solver(Arena arena, FoldedWeights floatWeights, Gram gram, double gatherSeconds) {
@@ -195,27 +205,21 @@ final class GptqLayers implements LayerMethod {
       this.gatherSeconds = gatherSeconds;
     }
 
-    /** The weights that came out, as floats in the solver's arena. */
-    Map<String, Tensor> solve(List<QuantizePlan.Module> modules, Sink sink) {
-      var weights = new LinkedHashMap<String, Tensor>();
+    /** What came out, in the solver's arena. */
+    Map<String, Made> solve(List<QuantizePlan.Module> modules, Sink sink) {
+      var made = new HashMap<String, Made>();
       for (var module : modules) {
         long start = System.nanoTime();
         try (var scratch = Arena.ofConfined()) {
           Tensor w = floatWeights.floats(scratch, module.name());
-          var result = quantize(scratch, module, w);
+          var result = quantize(module, w);
           boolean fell = result.fallback().isPresent();
           boolean plain = fell || config.method() == Method.RTN;
           double loss = plain ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
-          long factored = System.nanoTime();
-          var stored = codec.stored(scratch, result.weight(), module.scheme());
-          Tensor q = stored.floats(arena, scratch, ops);
-          weights.put(module.name(), q);
-          clock.since(factored, PhaseClock.Phase.COLUMNS);
-          eora.of(scratch, module, w, q, gram)
-              .ifPresent(adapter -> {
-                adapter.into(sink, module);
-                adapter.addTo(ops, q); // so runs what comes after it
-              });
+          var stored = codec.stored(arena, result.weight(), module.scheme());
+          var adapter = eora.of(arena, module, w, stored, gram);
+          adapter.ifPresent(halves -> halves.into(sink, module));
+          made.put(module.name(), new Made(stored, adapter));
           double seconds = PhaseClock.secondsSince(start) + gatherSeconds / modules.size();
           double damp = plain ? 0 : result.damp();
           sink.done(
@@ -225,13 +229,13 @@ final class GptqLayers implements LayerMethod {
           throw floats.named(module.name(), e);
         }
       }
-      return weights;
+      return made;
     }
 
-    private Gptq.GptqResult quantize(Arena scratch, QuantizePlan.Module module, Tensor w) {
+    private Gptq.GptqResult quantize(QuantizePlan.Module module, Tensor w) {
       long start = System.nanoTime();
       if (config.method() == Method.RTN) {
-        var weight = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
+        var weight = Rtn.quantize(arena, ops, w, module.scheme(), module.scaleType());
         clock.since(start, PhaseClock.Phase.COLUMNS);
         return new Gptq.GptqResult(weight, Double.NaN, 0, Optional.empty());
       }
@@ -240,7 +244,7 @@ final class GptqLayers implements LayerMethod {
           factors.computeIfAbsent(
               FactorKey.of(options), k -> Gptq.factor(arena, ops, gram, options));
       long factored = clock.since(start, PhaseClock.Phase.FACTOR);
-      var result = Gptq.quantize(scratch, ops, w, factor, options);
+      var result = Gptq.quantize(arena, ops, w, factor, options);
       clock.since(factored, PhaseClock.Phase.COLUMNS);
       return result;
     }
@@ -318,17 +322,20 @@ final class GptqLayers implements LayerMethod {
     }
 
     /** Puts weights in the places of those of the source. */
-    void replace(Map<String, Tensor> by) {
+    void replace(Map<String, Made> by) {
       long start = System.nanoTime();
       for (Linear linear : walk.linears(new HashSet<>(by.keySet()))) {
         try (var arena = Arena.ofConfined()) {
           Tensor w = Tensor.allocate(arena, DataType.F32, linear.n(), linear.k());
           long row = 0;
           for (String module : linear.modules()) {
-            Tensor made = by.get(module);
-            Tensor part = made != null ? made : weights.floats(arena, module);
-            Copies.rows(w.rows(row, part.rows()), part);
-            row += part.rows();
+            try (var scratch = Arena.ofConfined()) {
+              Made made = by.get(module);
+              Tensor part =
+                  made != null ? made.floats(scratch, ops) : weights.floats(scratch, module);
+              Copies.rows(w.rows(row, part.rows()), part);
+              row += part.rows();
+            }
           }
           Linear replacement =
               linear.withWeight(new FloatWeight(DataType.F32, w.rows(), w.cols(), w.segment()));
