@@ -6,6 +6,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import org.nanomodel.model.Block;
 import org.nanomodel.ops.Linear;
 import org.nanomodel.tensor.Tensor;
@@ -65,26 +67,53 @@ final class BlockWalk implements AutoCloseable {
    * replaced so far.
    */
   void inputs(List<Linear> of, Inputs inputs) {
-    Set<Linear> target = Set.copyOf(of);
-    boolean keep = resumes && !isFirst(target);
-    if (keep && cutInputs == null) {
-      cutInputs = stage.allocate(widest());
-    }
+    var pass = new Pass(of);
     for (var chunk : stage.chunks()) {
-      if (resumes) {
-        run(chunk, states.of(chunk), target, x -> inputs.accept(chunk, keep ? keep(chunk, x) : x));
-      } else {
-        run(chunk, stage.copy(states.of(chunk)), target, x -> inputs.accept(chunk, x));
-      }
+      pass.show(chunk, x -> inputs.accept(chunk, x));
     }
-    if (keep) {
-      cut = target;
-    }
+    pass.end();
   }
 
-  /** Little runs before the first linears: it may run again. */
-  private boolean isFirst(Set<Linear> target) {
-    return target.contains(block.linears().getFirst());
+  /**
+   * The same beside another walk over the same texts, which has a stage of its own.
+   *
+   * @param inputs gets the inputs here and there, valid during the call
+   */
+  void inputs(
+      List<Linear> of, BlockWalk other, List<Linear> ofOther, BiConsumer<Tensor, Tensor> inputs) {
+    var pass = new Pass(of);
+    var beside = other.new Pass(ofOther);
+    for (var chunk : stage.chunks()) {
+      beside.show(chunk, there -> pass.show(chunk, here -> inputs.accept(here, there)));
+    }
+    pass.end();
+    beside.end();
+  }
+
+  /** A pass to linears that share an input, chunk by chunk. */
+  private final class Pass {
+    private final Set<Linear> target;
+    private final boolean keep;
+
+    Pass(List<Linear> of) {
+      target = Set.copyOf(of);
+      boolean first = target.contains(block.linears().getFirst());
+      keep = resumes && !first; // little runs before the first: it may run again
+      if (keep && cutInputs == null) {
+        cutInputs = stage.allocate(widest());
+      }
+    }
+
+    void show(TextChunks.Chunk chunk, Consumer<Tensor> input) {
+      Tensor x = resumes ? states.of(chunk) : stage.copy(states.of(chunk));
+      run(chunk, x, target, in -> input.accept(keep ? keep(chunk, in) : in));
+    }
+
+    void end() {
+      if (keep) {
+        cut = target;
+      }
+    }
   }
 
   private long widest() {
@@ -122,7 +151,7 @@ final class BlockWalk implements AutoCloseable {
       TextChunks.Chunk chunk,
       Tensor x,
       Set<Linear> target,
-      java.util.function.Consumer<Tensor> inputs) {
+      Consumer<Tensor> inputs) {
     var ops = stage.ops(substitutes);
     if (!cut.isEmpty()) {
       ops.resumeAt(cut, cutInputs.of(chunk, cut.iterator().next().k()));

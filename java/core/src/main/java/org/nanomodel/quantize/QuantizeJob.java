@@ -220,7 +220,7 @@ public final class QuantizeJob {
   private LayerMethod method(JobDirectory job) {
     Ops ops = engine.ops(cancel);
     return switch (config.method()) {
-      case GPTQ, QQQ -> gptq(ops, job);
+      case GPTQ, GPTAQ, QQQ -> gptq(ops, job);
       case AWQ ->
           new AwqLayers(
               source, config, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
