@@ -47,7 +47,8 @@ public record QuantizeConfig(
 
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
   private static final int MAX_RANK = 4096;
-  private static final Set<Method> WITH_ADAPTER = EnumSet.of(Method.RTN, Method.GPTQ, Method.GPTAQ, Method.AWQ);
+  private static final Set<Method> WITH_ADAPTER =
+      EnumSet.of(Method.RTN, Method.GPTQ, Method.GPTAQ, Method.AWQ);
   private static final Set<Format> WITH_COLUMN_GROUPS =
       EnumSet.of(Format.GPTQ, Format.GPTQ_V2, Format.COMPRESSED_TENSORS);
 
@@ -297,7 +298,9 @@ public record QuantizeConfig(
       return this;
     }
 
-    /** What methods gptq, gptaq and qqq are told beyond the rest; left out, {@link GptqConfig#of}. */
+    /**
+     * What methods gptq, gptaq and qqq are told beyond the rest; left out, {@link GptqConfig#of}.
+     */
     public Builder gptq(GptqConfig gptq) {
       this.gptq = Optional.of(gptq);
       return this;

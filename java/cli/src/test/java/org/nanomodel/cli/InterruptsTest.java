@@ -93,7 +93,9 @@ class InterruptsTest {
     assertThat(again).contains("layer 0 was done before").doesNotContain("layer 5 was");
     Nanomodel.run(quantize("whole")).succeeded();
     for (String file : List.of("model.safetensors", "config.json", "quantize_config.json")) {
-      assertThat(Files.mismatch(temp.resolve("out").resolve(file), temp.resolve("whole").resolve(file)))
+      assertThat(
+              Files.mismatch(
+                  temp.resolve("out").resolve(file), temp.resolve("whole").resolve(file)))
           .as(file)
           .isEqualTo(-1);
     }

@@ -18,8 +18,7 @@ public final class NativeHeap {
           .map(address ->
               Linker.nativeLinker()
                   .downcallHandle(
-                      address,
-                      FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG)))
+                      address, FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG)))
           .orElse(null);
 
   private NativeHeap() {}

@@ -147,11 +147,7 @@ final class BlockWalk implements AutoCloseable {
     close();
   }
 
-  private void run(
-      TextChunks.Chunk chunk,
-      Tensor x,
-      Set<Linear> target,
-      Consumer<Tensor> inputs) {
+  private void run(TextChunks.Chunk chunk, Tensor x, Set<Linear> target, Consumer<Tensor> inputs) {
     var ops = stage.ops(substitutes);
     if (!cut.isEmpty()) {
       ops.resumeAt(cut, cutInputs.of(chunk, cut.iterator().next().k()));

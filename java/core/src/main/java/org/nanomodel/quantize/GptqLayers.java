@@ -171,8 +171,7 @@ final class GptqLayers implements LayerMethod {
         }
       }
       var weights = new FoldedWeights(source, ops, arena);
-      solver.solve(
-          arena, List.of(module), weights, gram, PhaseClock.secondsSince(start), sink);
+      solver.solve(arena, List.of(module), weights, gram, PhaseClock.secondsSince(start), sink);
     }
   }
 
@@ -212,7 +211,8 @@ final class GptqLayers implements LayerMethod {
           walk.inputs(linears(walk, group), into(gram));
         } else {
           BlockWalk there = beside.walk();
-          walk.inputs(linears(walk, group), there, linears(there, group), (x, e) -> add(gram, x, e));
+          walk.inputs(
+              linears(walk, group), there, linears(there, group), (x, e) -> add(gram, x, e));
         }
         forward(start, gathered);
         double seconds = PhaseClock.secondsSince(start);

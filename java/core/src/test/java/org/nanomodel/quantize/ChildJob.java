@@ -24,8 +24,7 @@ public final class ChildJob {
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.add("--enable-native-access=ALL-UNNAMED");
     command.add("-XX:-UsePerfData"); // a file of the JVM's own
-    command.add(
-        "-Dnanomodel.library.path=" + System.getProperty("nanomodel.library.path", ""));
+    command.add("-Dnanomodel.library.path=" + System.getProperty("nanomodel.library.path", ""));
     command.addAll(List.of("-cp", System.getProperty("java.class.path")));
     command.addAll(
         List.of(ChildJob.class.getName(), model.toString(), output.toString(), method.value()));
@@ -51,8 +50,6 @@ public final class ChildJob {
             .method(method)
             .groupSize(method == Method.QQQ ? 128 : 32)
             .adapterRank(method == Method.GPTQ ? 4 : 0);
-    return method == Method.SMOOTHQUANT
-        ? config.bits(8).groupSize(-1).build()
-        : config.build();
+    return method == Method.SMOOTHQUANT ? config.bits(8).groupSize(-1).build() : config.build();
   }
 }

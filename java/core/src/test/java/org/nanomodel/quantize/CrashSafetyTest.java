@@ -42,8 +42,7 @@ class CrashSafetyTest {
   }
 
   private int run(String... before) throws IOException, InterruptedException {
-    Process child =
-        ChildJob.start(List.of(before), log(), model, temp.resolve("out"), Method.RTN);
+    Process child = ChildJob.start(List.of(before), log(), model, temp.resolve("out"), Method.RTN);
     assertThat(child.waitFor(120, TimeUnit.SECONDS)).isTrue();
     return child.exitValue();
   }
@@ -75,8 +74,7 @@ class CrashSafetyTest {
   void nothingGetsItsNameBeforeItIsOnTheDisk() throws Exception {
     assumeTrue(traces(), "strace is not there, or may not trace");
     Path trace = temp.resolve("trace");
-    int code =
-        run("strace", "-f", "-y", "-e", "trace=/^(fsync|rename.*)$", "-o", trace.toString());
+    int code = run("strace", "-f", "-y", "-e", "trace=/^(fsync|rename.*)$", "-o", trace.toString());
     assertThat(code).as(Files.readString(log())).isZero();
     List<Event> events = events(trace);
     var named = new ArrayList<String>();

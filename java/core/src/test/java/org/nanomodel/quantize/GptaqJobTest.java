@@ -124,7 +124,8 @@ class GptaqJobTest {
     run(config(Method.GPTAQ, 0), "gptaq");
     run(config(Method.GPTQ, Gptq.ALPHA), "gptq");
     Path name = Path.of("model.safetensors");
-    assertThat(Files.mismatch(temp.resolve("gptaq").resolve(name), temp.resolve("gptq").resolve(name)))
+    assertThat(
+            Files.mismatch(temp.resolve("gptaq").resolve(name), temp.resolve("gptq").resolve(name)))
         .isEqualTo(-1);
   }
 
@@ -179,10 +180,7 @@ class GptaqJobTest {
       var rows = TextData.ofIds("rows", GptqJobTest.calibration(source, 1).rows(), DataOptions.ALL);
       var one =
           Calibration.of(
-              rows,
-              Optional.empty(),
-              source.config(),
-              CalibrationOptions.DEFAULT.withBatchSize(1));
+              rows, Optional.empty(), source.config(), CalibrationOptions.DEFAULT.withBatchSize(1));
       job(source, CONFIG, "one").calibration(one).offloadToDisk(null).run();
     }
     assertThat(errorOf("one") / errorOf("five")).isBetween(0.98, 1.02);
@@ -200,8 +198,7 @@ class GptaqJobTest {
   @Test
   void whatItCannotDoIsRefused() {
     var atOnce = GptqConfig.DEFAULT.withTrueSequential(false);
-    assertThatThrownBy(
-            () -> QuantizeConfig.builder().method(Method.GPTAQ).gptq(atOnce).build())
+    assertThatThrownBy(() -> QuantizeConfig.builder().method(Method.GPTAQ).gptq(atOnce).build())
         .isInstanceOf(NanoModelException.class)
         .hasMessageContaining("true_sequential");
     assertThatThrownBy(() -> GptqConfig.DEFAULT.withGptaqAlpha(1.5))
