@@ -27,6 +27,8 @@ options() {
     gptq4_noact) echo "--method gptq --bits 4 --no-act-group-aware" ;;
     gptq4_desc) echo "--method gptq --bits 4 --desc-act" ;;
     gptq4_asym_v2) echo "--method gptq --bits 4 --asym" ;;
+    gptaq4) echo "--method gptaq --bits 4" ;;
+    gptaq3) echo "--method gptaq --bits 3" ;;
     gptq4_mse) echo "--method gptq --bits 4 --mse 2.4" ;;
     gptq3) echo "--method gptq --bits 3" ;;
     gptq2) echo "--method gptq --bits 2" ;;

@@ -5,6 +5,7 @@ import com.fasterxml.jackson.databind.node.ObjectNode;
 import java.util.Optional;
 import java.util.function.Function;
 import org.nanomodel.checkpoint.ModuleScheme;
+import org.nanomodel.quantize.Gptq;
 import org.nanomodel.quantize.GptqOptions;
 import org.nanomodel.tensor.DataType;
 
@@ -20,6 +21,7 @@ import org.nanomodel.tensor.DataType;
  * @param mse exponent of the error that ranges are searched for; 0 = no search
  * @param refreshGroups ranges from weights as updated so far, narrowed to those with the least
  *     loss; false = as the first implementation has them
+ * @param gptaqAlpha weight of the term of method gptaq, 0..1
  * @param trueSequential modules see the inputs that the quantized modules before them make, within
  *     a layer too
  */
@@ -30,11 +32,12 @@ public record GptqConfig(
     double dampAutoIncrement,
     double mse,
     boolean refreshGroups,
+    double gptaqAlpha,
     boolean trueSequential) {
 
   /** Group-aware order, damp .05 growing by .01, refreshed groups, true sequential. */
   public static final GptqConfig DEFAULT =
-      new GptqConfig(Optional.empty(), false, .05, .01, 0, true, true);
+      new GptqConfig(Optional.empty(), false, .05, .01, 0, true, Gptq.ALPHA, true);
 
   /** The same, damp .005 growing by .001: what method qqq begins with. */
   public static final GptqConfig QQQ = DEFAULT.withDamp(.005, .001);
@@ -45,6 +48,10 @@ public record GptqConfig(
   }
 
   public GptqConfig {
+    if (!(gptaqAlpha >= 0 && gptaqAlpha <= 1)) {
+      throw new NanoModelException(
+          "gptaq_alpha " + gptaqAlpha + ": expected 0 to 1, " + Gptq.ALPHA + " as a rule");
+    }
     new GptqOptions( // checks the numbers
         4,
         -1,
@@ -85,17 +92,32 @@ public record GptqConfig(
         dampAutoIncrement,
         mse,
         refreshGroups,
+        gptaqAlpha,
         trueSequential);
   }
 
   public GptqConfig withStaticGroups(boolean value) {
     return new GptqConfig(
-        actGroupAware, value, dampPercent, dampAutoIncrement, mse, refreshGroups, trueSequential);
+        actGroupAware,
+        value,
+        dampPercent,
+        dampAutoIncrement,
+        mse,
+        refreshGroups,
+        gptaqAlpha,
+        trueSequential);
   }
 
   public GptqConfig withDamp(double percent, double autoIncrement) {
     return new GptqConfig(
-        actGroupAware, staticGroups, percent, autoIncrement, mse, refreshGroups, trueSequential);
+        actGroupAware,
+        staticGroups,
+        percent,
+        autoIncrement,
+        mse,
+        refreshGroups,
+        gptaqAlpha,
+        trueSequential);
   }
 
   public GptqConfig withMse(double value) {
@@ -106,17 +128,44 @@ public record GptqConfig(
         dampAutoIncrement,
         value,
         refreshGroups,
+        gptaqAlpha,
         trueSequential);
   }
 
   public GptqConfig withRefreshGroups(boolean value) {
     return new GptqConfig(
-        actGroupAware, staticGroups, dampPercent, dampAutoIncrement, mse, value, trueSequential);
+        actGroupAware,
+        staticGroups,
+        dampPercent,
+        dampAutoIncrement,
+        mse,
+        value,
+        gptaqAlpha,
+        trueSequential);
+  }
+
+  public GptqConfig withGptaqAlpha(double value) {
+    return new GptqConfig(
+        actGroupAware,
+        staticGroups,
+        dampPercent,
+        dampAutoIncrement,
+        mse,
+        refreshGroups,
+        value,
+        trueSequential);
   }
 
   public GptqConfig withTrueSequential(boolean value) {
     return new GptqConfig(
-        actGroupAware, staticGroups, dampPercent, dampAutoIncrement, mse, refreshGroups, value);
+        actGroupAware,
+        staticGroups,
+        dampPercent,
+        dampAutoIncrement,
+        mse,
+        refreshGroups,
+        gptaqAlpha,
+        value);
   }
 
   /** With what a module's overrides name; {@code where} is for errors. */
@@ -129,6 +178,7 @@ public record GptqConfig(
         o.number("damp_auto_increment").orElse(dampAutoIncrement),
         o.number("mse").orElse(mse),
         o.bool("refresh_groups").orElse(refreshGroups),
+        o.number("gptaq_alpha").orElse(gptaqAlpha),
         trueSequential);
   }
 
@@ -155,7 +205,7 @@ public record GptqConfig(
   }
 
   /** Under the ecosystem's keys. */
-  void toJson(ObjectNode json, boolean descAct) {
+  void toJson(ObjectNode json, Method method, boolean descAct) {
     json.put("act_group_aware", actGroupAware.orElse(!descAct));
     json.put("static_groups", staticGroups);
     json.put("damp_percent", dampPercent);
@@ -163,5 +213,9 @@ public record GptqConfig(
     json.put("mse", mse);
     json.put("refresh_groups", refreshGroups);
     json.put("true_sequential", trueSequential);
+    if (method == Method.GPTAQ) {
+      json.put("gptaq", true);
+      json.put("gptaq_alpha", gptaqAlpha);
+    }
   }
 }

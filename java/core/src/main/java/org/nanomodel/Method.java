@@ -6,24 +6,22 @@ import java.util.stream.Collectors;
 /** How weights are quantized, under the names that checkpoints and the command line use. */
 public enum Method {
   /** Round to nearest: no calibration data. */
-  RTN("rtn", true),
+  RTN("rtn"),
   /** Frantar et al. 2022. */
-  GPTQ("gptq", true),
-  /** GPTQ with asymmetric calibration, Li et al. 2025. */
-  GPTAQ("gptaq", false),
+  GPTQ("gptq"),
+  /** GPTQ that also makes up for what the layers before have changed, Li et al. 2025. */
+  GPTAQ("gptaq"),
   /** Activation-aware scaling, Lin et al. 2023. */
-  AWQ("awq", true),
+  AWQ("awq"),
   /** W4A8, Zhang et al. 2024. */
-  QQQ("qqq", true),
+  QQQ("qqq"),
   /** W8A8, Xiao et al. 2022. */
-  SMOOTHQUANT("smoothquant", true);
+  SMOOTHQUANT("smoothquant");
 
   private final String value;
-  private final boolean available;
 
-  Method(String value, boolean available) {
+  Method(String value) {
     this.value = value;
-    this.available = available;
   }
 
   /** The name in JSON and on the command line. */
@@ -31,14 +29,14 @@ public enum Method {
     return value;
   }
 
-  /** Whether this version quantizes with it. */
-  public boolean isAvailable() {
-    return available;
-  }
-
   /** Whether it looks at calibration data. */
   public boolean isCalibrated() {
     return this != RTN;
+  }
+
+  /** Whether GPTQ's column loop chooses the codes, so that {@link GptqConfig} counts. */
+  public boolean isGptq() {
+    return this == GPTQ || this == GPTAQ || this == QQQ;
   }
 
   /** The method of a name, any case; an unknown one is refused with the list. */
@@ -49,19 +47,10 @@ public enum Method {
       }
     }
     throw new NanoModelException(
-        "unknown quantization method '" + name + "': expected one of " + names(false));
-  }
-
-  /** The methods this version quantizes with, as one would type them. */
-  public static String available() {
-    return names(true);
-  }
-
-  private static String names(boolean availableOnly) {
-    return Arrays.stream(values())
-        .filter(m -> m.available || !availableOnly)
-        .map(Method::value)
-        .collect(Collectors.joining(", "));
+        "unknown quantization method '"
+            + name
+            + "': expected one of "
+            + Arrays.stream(values()).map(Method::value).collect(Collectors.joining(", ")));
   }
 
   @Override

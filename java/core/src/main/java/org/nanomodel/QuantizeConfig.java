@@ -26,7 +26,7 @@ import org.nanomodel.tensor.DataType;
  * @param method how codes are chosen
  * @param format the layout of the checkpoint
  * @param dynamic what differs for modules that a regular expression names
- * @param gptq what methods gptq and qqq are told beyond that
+ * @param gptq what methods gptq, gptaq and qqq are told beyond that
  * @param adapterRank of the low-rank adapter that EoRA makes for each module; 0 = none
  * @param smooth whether method qqq scales large activations down first; smoothquant always does
  * @param alpha how much of what makes activations large smoothing moves into weights, 0..1
@@ -47,24 +47,23 @@ public record QuantizeConfig(
 
   private static final List<Integer> BITS = List.of(2, 3, 4, 8);
   private static final int MAX_RANK = 4096;
-  private static final Set<Method> WITH_ADAPTER = EnumSet.of(Method.RTN, Method.GPTQ, Method.AWQ);
+  private static final Set<Method> WITH_ADAPTER =
+      EnumSet.of(Method.RTN, Method.GPTQ, Method.GPTAQ, Method.AWQ);
   private static final Set<Format> WITH_COLUMN_GROUPS =
       EnumSet.of(Format.GPTQ, Format.GPTQ_V2, Format.COMPRESSED_TENSORS);
 
   public QuantizeConfig {
-    if (!method.isAvailable()) {
-      throw new NanoModelException(
-          "method "
-              + method
-              + " is not available in this version: use one of "
-              + Method.available());
-    }
     if (method == Method.QQQ && format != Format.QQQ) {
       throw new NanoModelException(
           "method qqq writes format qqq, not " + format + ": convert it, or use method gptq");
     }
     if (method == Method.SMOOTHQUANT && !smooth) {
       throw new NanoModelException("method smoothquant is smoothing: use method rtn without it");
+    }
+    if (method == Method.GPTAQ && !gptq.trueSequential()) {
+      throw new NanoModelException(
+          "method gptaq makes up for what was quantized before, within a layer too: leave"
+              + " true_sequential on, or use method gptq");
     }
     if (!(alpha >= 0 && alpha <= 1)) {
       throw new NanoModelException("alpha " + alpha + ": expected 0 to 1");
@@ -227,8 +226,8 @@ public record QuantizeConfig(
 
   /** Adds what the method was told beyond the scheme, under the ecosystem's keys. */
   public void describe(ObjectNode json) {
-    if (method == Method.GPTQ || method == Method.QQQ) {
-      gptq.toJson(json, descAct);
+    if (method.isGptq()) {
+      gptq.toJson(json, method, descAct);
     }
     if (method == Method.QQQ) {
       json.put("smooth", smooth);
@@ -299,7 +298,9 @@ public record QuantizeConfig(
       return this;
     }
 
-    /** What methods gptq and qqq are told beyond the rest; left out, {@link GptqConfig#of}. */
+    /**
+     * What methods gptq, gptaq and qqq are told beyond the rest; left out, {@link GptqConfig#of}.
+     */
     public Builder gptq(GptqConfig gptq) {
       this.gptq = Optional.of(gptq);
       return this;

@@ -50,16 +50,9 @@ class QuantizeConfigTest {
 
   @ParameterizedTest
   @EnumSource(Method.class)
-  void methodsThatAreNotThereAreRefusedByName(Method method) {
-    var builder = QuantizeConfig.builder().method(method);
-    if (method != Method.GPTAQ) {
-      assertThat(builder.build().method()).isEqualTo(method);
-    } else {
-      assertThatThrownBy(builder::build)
-          .isInstanceOf(NanoModelException.class)
-          .hasMessageContaining(method.value())
-          .hasMessageContaining("use one of rtn");
-    }
+  void everyMethodCanBeAskedFor(Method method) {
+    assertThat(QuantizeConfig.builder().method(method).build().method()).isEqualTo(method);
+    assertThat(Method.of(method.value())).isEqualTo(method);
   }
 
   @ParameterizedTest

@@ -26,7 +26,8 @@ final class MethodFlags {
   @Option(
       names = "--desc-act",
       description =
-          "gptq, qqq: columns in order of falling importance, for gptq each in a group of its own.")
+          "gptq, gptaq, qqq: columns in order of falling importance, but for qqq each in a group of"
+              + " its own.")
   private boolean descAct;
 
   @Option(
@@ -74,6 +75,13 @@ final class MethodFlags {
   private Double dampAutoIncrement;
 
   @Option(
+      names = "--gptaq-alpha",
+      paramLabel = "A",
+      description =
+          "gptaq: weight of what makes up for changes in the layers before, 0 to 1. Default: 0.25.")
+  private Double gptaqAlpha;
+
+  @Option(
       names = "--true-sequential",
       negatable = true,
       description =
@@ -117,6 +125,7 @@ final class MethodFlags {
     c = staticGroups == null ? c : c.withStaticGroups(staticGroups);
     c = refreshGroups == null ? c : c.withRefreshGroups(refreshGroups);
     c = mse == null ? c : c.withMse(mse);
+    c = gptaqAlpha == null ? c : c.withGptaqAlpha(gptaqAlpha);
     c = trueSequential == null ? c : c.withTrueSequential(trueSequential);
     return c.withDamp(
         dampPercent == null ? c.dampPercent() : dampPercent,
@@ -140,6 +149,9 @@ final class MethodFlags {
   private void noteUnused(Console console, QuantizeConfig config) {
     Method method = config.method();
     if (method.isCalibrated()) {
+      if (gptaqAlpha != null && method != Method.GPTAQ) {
+        console.note("note: method %s does not use --gptaq-alpha", method);
+      }
       return;
     }
     Map<String, Object> flags = new LinkedHashMap<>();
@@ -149,6 +161,7 @@ final class MethodFlags {
     flags.put("--mse", mse);
     flags.put("--damp-percent", dampPercent);
     flags.put("--damp-auto-increment", dampAutoIncrement);
+    flags.put("--gptaq-alpha", gptaqAlpha);
     flags.put("--true-sequential", config.hasAdapter() ? null : trueSequential);
     flags.put("--alpha", alpha);
     flags.put("--smooth", smooth);

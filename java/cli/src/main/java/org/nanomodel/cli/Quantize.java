@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.stream.Collectors;
 import org.nanomodel.Format;
 import org.nanomodel.Method;
 import org.nanomodel.NanoModelException;
@@ -55,7 +56,8 @@ final class Quantize extends Verb {
           "rtn: round to nearest, no data needed; gptq: errors are made up for by later weights, as"
               + " calibration data tells; awq: channels that matter to that data are scaled up"
               + " before rounding; smoothquant: large activations are scaled down; qqq: the same,"
-              + " then gptq. Default: ${DEFAULT-VALUE}.")
+              + " then gptq; gptaq: gptq that also makes up for what layers before have changed."
+              + " Default: ${DEFAULT-VALUE}.")
   private String method;
 
   @Option(
@@ -255,6 +257,14 @@ final class Quantize extends Verb {
         .print(
             "%s: %d modules, %.2f bits per quantized weight, %.1f MB, %.1f s",
             r.output(), r.modules().size(), r.bpw(), r.bytes() / 1e6, r.seconds());
+    if (!phases.isEmpty()) {
+      console()
+          .note(
+              "seconds: %s",
+              phases.entrySet().stream()
+                  .map(phase -> "%s %.1f".formatted(phase.getKey(), phase.getValue()))
+                  .collect(Collectors.joining(", ")));
+    }
     if (adapterBytes > 0) {
       console().print("with an adapter of %.1f MB in %s", adapterBytes / 1e6, adapterFolder());
     }

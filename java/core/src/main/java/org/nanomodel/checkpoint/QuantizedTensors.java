@@ -32,9 +32,9 @@ public final class QuantizedTensors implements AutoCloseable {
     return new QuantizedTensors(StoredTensors.open(file), config.orElseThrow());
   }
 
-  /** The weight that a module stands for, F32 [N, K]: the very floats that were packed. */
-  public Tensor floats(Arena arena, Ops ops, String module) {
-    return Codec.of(config).read(arena, ops, stored, config, module).floats(arena, ops);
+  /** The weight of a module: it stands for the very floats that were packed. */
+  public StoredWeight weight(Arena arena, Ops ops, String module) {
+    return Codec.of(config).read(arena, ops, stored, config, module);
   }
 
   /** A tensor of this name, type and shape, borrowed; empty where there is none. */

@@ -98,6 +98,20 @@ public final class Engine implements AutoCloseable {
     return new NativeOps(this, cancel);
   }
 
+  /**
+   * Waits until what was asked of the engine, by any thread, is done: the call in flight, and on a
+   * GPU all that is on its way there. Values are there without it: a call on a CPU returns when its
+   * result is there, and reading one from a GPU waits for it. It is for clocks and for barriers.
+   */
+  public void sync() {
+    MemorySegment h = acquire();
+    try {
+      Native.check(nm_engine_sync(h));
+    } finally {
+      release();
+    }
+  }
+
   public boolean isClosed() {
     lock.lock();
     try {

@@ -6,6 +6,8 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
 import org.nanomodel.model.Block;
 import org.nanomodel.ops.Linear;
 import org.nanomodel.tensor.Tensor;
@@ -32,7 +34,7 @@ final class BlockWalk implements AutoCloseable {
   private final boolean resumes;
   private final Map<Linear, Linear> substitutes = new IdentityHashMap<>();
   private Set<Linear> cut = Set.of(); // where the states stand; none = at the block's input
-  private TokenRows cutInputs;
+  private TokenRows cutInputs; // as wide as any input of the block: each pass writes over the last
 
   /**
    * @param states the block's inputs; its outputs after {@link #finish}
@@ -65,33 +67,62 @@ final class BlockWalk implements AutoCloseable {
    * replaced so far.
    */
   void inputs(List<Linear> of, Inputs inputs) {
-    Set<Linear> target = Set.copyOf(of);
-    boolean keep = resumes && !isFirst(target);
-    TokenRows kept = keep ? stage.allocate(of.getFirst().k()) : null;
+    var pass = new Pass(of);
     for (var chunk : stage.chunks()) {
-      if (resumes) {
-        run(chunk, states.of(chunk), target, x -> inputs.accept(chunk, keep(kept, chunk, x)));
-      } else {
-        run(chunk, stage.copy(states.of(chunk)), target, x -> inputs.accept(chunk, x));
+      pass.show(chunk, x -> inputs.accept(chunk, x));
+    }
+    pass.end();
+  }
+
+  /**
+   * The same beside another walk over the same texts, which has a stage of its own.
+   *
+   * @param inputs gets the inputs here and there, valid during the call
+   */
+  void inputs(
+      List<Linear> of, BlockWalk other, List<Linear> ofOther, BiConsumer<Tensor, Tensor> inputs) {
+    var pass = new Pass(of);
+    var beside = other.new Pass(ofOther);
+    for (var chunk : stage.chunks()) {
+      beside.show(chunk, there -> pass.show(chunk, here -> inputs.accept(here, there)));
+    }
+    pass.end();
+    beside.end();
+  }
+
+  /** A pass to linears that share an input, chunk by chunk. */
+  private final class Pass {
+    private final Set<Linear> target;
+    private final boolean keep;
+
+    Pass(List<Linear> of) {
+      target = Set.copyOf(of);
+      boolean first = target.contains(block.linears().getFirst());
+      keep = resumes && !first; // little runs before the first: it may run again
+      if (keep && cutInputs == null) {
+        cutInputs = stage.allocate(widest());
       }
     }
-    if (keep) {
-      close();
-      cut = target;
-      cutInputs = kept;
+
+    void show(TextChunks.Chunk chunk, Consumer<Tensor> input) {
+      Tensor x = resumes ? states.of(chunk) : stage.copy(states.of(chunk));
+      run(chunk, x, target, in -> input.accept(keep ? keep(chunk, in) : in));
+    }
+
+    void end() {
+      if (keep) {
+        cut = target;
+      }
     }
   }
 
-  /** Little runs before the first linears: it may run again. */
-  private boolean isFirst(Set<Linear> target) {
-    return target.contains(block.linears().getFirst());
+  private long widest() {
+    return block.linears().stream().mapToLong(Linear::k).max().orElseThrow();
   }
 
-  private static Tensor keep(TokenRows kept, TextChunks.Chunk chunk, Tensor x) {
-    if (kept == null) {
-      return x;
-    }
-    Tensor own = kept.of(chunk);
+  /** In the place of what the pass of this chunk began with, which it has read by now. */
+  private Tensor keep(TextChunks.Chunk chunk, Tensor x) {
+    Tensor own = cutInputs.of(chunk, x.cols());
     Copies.rows(own, x);
     return own;
   }
@@ -116,14 +147,10 @@ final class BlockWalk implements AutoCloseable {
     close();
   }
 
-  private void run(
-      TextChunks.Chunk chunk,
-      Tensor x,
-      Set<Linear> target,
-      java.util.function.Consumer<Tensor> inputs) {
+  private void run(TextChunks.Chunk chunk, Tensor x, Set<Linear> target, Consumer<Tensor> inputs) {
     var ops = stage.ops(substitutes);
-    if (cutInputs != null) {
-      ops.resumeAt(cut, cutInputs.of(chunk));
+    if (!cut.isEmpty()) {
+      ops.resumeAt(cut, cutInputs.of(chunk, cut.iterator().next().k()));
     }
     Optional<Tensor> reached = ops.runTo(target, () -> stage.run(ops, block, x, chunk.lengths()));
     if (reached.isEmpty() && !target.isEmpty()) {

@@ -4,6 +4,7 @@ import java.lang.foreign.Arena;
 import java.util.Optional;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.AdapterWriter;
+import org.nanomodel.checkpoint.StoredWeight;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Linear;
 import org.nanomodel.ops.Ops;
@@ -77,14 +78,15 @@ final class Eora {
   }
 
   /** The adapter of a module, if it is to have one. */
-  Optional<Halves> of(Arena arena, QuantizePlan.Module module, Tensor w, Tensor q, Gram gram) {
+  Optional<Halves> of(
+      Arena arena, QuantizePlan.Module module, Tensor w, StoredWeight q, Gram gram) {
     if (rank(config, module) == 0) {
       return Optional.empty();
     }
     try (var scratch = Arena.ofShared()) {
       Tensor d = Tensor.allocate(scratch, DataType.F32, module.n(), module.k());
       Copies.rows(d, w);
-      Sums.subtract(d, q);
+      Sums.subtract(d, q.floats(scratch, scratch, ops));
       return of(arena, module, d, gram, null);
     }
   }

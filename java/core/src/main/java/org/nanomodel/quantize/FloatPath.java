@@ -52,6 +52,37 @@ final class FloatPath implements AutoCloseable {
     at++;
   }
 
+  /** A block on its way, to be closed before the next; {@link Step#finish} makes that one next. */
+  Step step(int layer) {
+    return new Step(layer);
+  }
+
+  /** One block of the float model with its walk. */
+  final class Step implements AutoCloseable {
+    private final Block block;
+    private final BlockWalk walk;
+
+    private Step(int layer) {
+      TokenRows inputs = states(layer);
+      block = load(layer);
+      walk = new BlockWalk(stage, block, inputs);
+    }
+
+    BlockWalk walk() {
+      return walk;
+    }
+
+    void finish() {
+      pass(walk);
+    }
+
+    @Override
+    public void close() {
+      walk.close();
+      block.close();
+    }
+  }
+
   @Override
   public void close() {
     if (states != null) {

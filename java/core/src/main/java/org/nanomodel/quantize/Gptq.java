@@ -13,7 +13,7 @@ import org.nanomodel.tensor.Tensor;
  * all modules that share them, {@link #quantize} each.
  */
 public final class Gptq {
-  /** The weight of GPTAQ's term. */
+  /** The weight of GPTAQ's term, as a rule. */
   public static final double ALPHA = .25;
 
   private Gptq() {}

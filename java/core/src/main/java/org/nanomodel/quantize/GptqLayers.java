@@ -5,18 +5,15 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.stream.Collectors;
 import org.nanomodel.Method;
-import org.nanomodel.NativeException;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.checkpoint.AdapterWriter;
 import org.nanomodel.checkpoint.CheckpointScheme;
-import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.QuantizedTensors;
 import org.nanomodel.model.Block;
@@ -44,27 +41,17 @@ import org.nanomodel.tensor.Tensor;
 final class GptqLayers implements LayerMethod {
   private record Finished(QuantizePlan.Layer layer, Path tensors) {}
 
-  /** Modules of a group that can share a factor. */
-  private record FactorKey(
-      long groupSize, boolean descAct, boolean actGroupAware, double damp, double increment) {
-    static FactorKey of(GptqOptions o) {
-      return new FactorKey(
-          o.groupSize(), o.descAct(), o.actGroupAware(), o.dampPercent(), o.dampAutoIncrement());
-    }
-  }
-
   private final ModelDirectory source;
   private final QuantizeConfig config;
   private final CheckpointScheme scheme;
-  private final LayerFloats floats;
-  private final Eora eora;
+  private final GroupSolver solver;
   private final Ops ops;
   private final PhaseClock clock;
-  private final Codec codec;
   private final Optional<Smoothing> smoothing;
   private final Config model;
   private final int last;
   private final BlockStage stage;
+  private final FloatPath exact; // of GPTAQ, on a stage of its own; else null
   private final List<Finished> pending = new ArrayList<>();
   private TokenRows states;
 
@@ -86,15 +73,18 @@ final class GptqLayers implements LayerMethod {
     this.source = source;
     this.config = config;
     this.scheme = scheme;
-    this.floats = new LayerFloats(source);
-    this.eora = new Eora(config, ops, clock);
+    this.solver = new GroupSolver(config, new LayerFloats(source), ops, clock);
     this.ops = ops;
     this.clock = clock;
-    this.codec = Codec.of(config.format());
     this.smoothing = smoothing;
     this.model = source.config();
     this.last = plan.layers().getLast().number();
-    this.stage = new BlockStage(ops, model, TextChunks.of(calibration), folder);
+    var chunks = TextChunks.of(calibration);
+    this.stage = new BlockStage(ops, model, chunks, folder);
+    this.exact =
+        config.method() == Method.GPTAQ
+            ? new FloatPath(source, ops, new BlockStage(ops, model, chunks, folder))
+            : null;
   }
 
   @Override
@@ -110,21 +100,22 @@ final class GptqLayers implements LayerMethod {
     pending.forEach(this::replay);
     pending.clear();
     if (layer.number() == model.layers()) {
-      head(layer.modules().getFirst(), sink);
+      head(layer.number(), layer.modules().getFirst(), sink);
       return;
     }
-    try (var walk = new Walk(layer)) {
+    try (var walk = new Walk(layer);
+        var beside = exact == null ? null : exact.step(layer.number())) {
       List<List<QuantizePlan.Module>> groups = groups(layer);
       if (config.gptq().trueSequential()) {
         for (var group : groups) {
-          walk.quantize(group, sink);
+          walk.quantize(group, beside, sink);
         }
       } else {
         walk.quantizeAtOnce(groups, sink);
       }
       walk.replaceFolded(sink);
       if (layer.number() < last) {
-        walk.finish();
+        walk.finish(beside);
       }
     }
   }
@@ -140,18 +131,18 @@ final class GptqLayers implements LayerMethod {
 
   private void replay(Finished finished) {
     try (var walk = new Walk(finished.layer());
-        var stored = QuantizedTensors.open(finished.tensors(), scheme, source.configJson());
-        var arena = Arena.ofConfined()) {
+        var stored = QuantizedTensors.open(finished.tensors(), scheme, source.configJson())) {
       for (var group : groups(finished.layer())) {
-        var weights = new HashMap<String, Tensor>();
-        for (var module : group) {
-          Tensor w = stored.floats(arena, ops, module.name());
-          adapter(stored, module).ifPresent(halves -> halves.addTo(ops, w));
-          weights.put(module.name(), w);
+        try (var arena = Arena.ofConfined()) {
+          var made = new HashMap<String, GroupSolver.Made>();
+          for (var module : group) {
+            var weight = stored.weight(arena, ops, module.name());
+            made.put(module.name(), new GroupSolver.Made(weight, adapter(stored, module)));
+          }
+          walk.replace(made);
         }
-        walk.replace(weights);
       }
-      walk.finish();
+      walk.finish(null);
     }
   }
 
@@ -163,87 +154,29 @@ final class GptqLayers implements LayerMethod {
   }
 
   /** The head, whose input is the normed output of the last block. */
-  private void head(QuantizePlan.Module module, Sink sink) {
+  private void head(int layer, QuantizePlan.Module module, Sink sink) {
     long start = System.nanoTime();
     try (var input = HeadInput.load(ops.engine(), model, source);
-        var gram = new Gram(module.k());
+        var beside = HeadInput.load(ops.engine(), model, source);
+        var gram = gram(module.k());
         var arena = Arena.ofConfined()) {
+      TokenRows floatStates = exact == null ? null : exact.states(layer);
       for (var chunk : stage.chunks()) {
-        gram.add(ops, input.forward(ops, stage.copy(states.of(chunk))));
+        Tensor x = input.forward(ops, stage.copy(states.of(chunk)));
+        if (exact == null) {
+          gram.add(ops, x);
+        } else {
+          Tensor there = exact.stage().copy(floatStates.of(chunk));
+          gram.add(ops, x, beside.forward(ops, there));
+        }
       }
       var weights = new FoldedWeights(source, ops, arena);
-      new Solver(arena, weights, gram, PhaseClock.secondsSince(start)).solve(List.of(module), sink);
+      solver.solve(arena, List.of(module), weights, gram, PhaseClock.secondsSince(start), sink);
     }
   }
 
-  /** Quantizes the modules of one group by their common Gram matrix. */
-  private final class Solver {
-    private final Arena arena;
-    private final FoldedWeights floatWeights;
-    private final Gram gram;
-    private final double gatherSeconds;
-    private final Map<FactorKey, GptqFactor> factors = new HashMap<>();
-
-    /**
-     * @param arena of factors
-     * @param gatherSeconds what the Gram matrix took, to be shared by the modules
-     */
-    Solver(Arena arena, FoldedWeights floatWeights, Gram gram, double gatherSeconds) {
-      this.arena = arena;
-      this.floatWeights = floatWeights;
-      this.gram = gram;
-      this.gatherSeconds = gatherSeconds;
-    }
-
-    /** The weights that came out, as floats in the solver's arena. */
-    Map<String, Tensor> solve(List<QuantizePlan.Module> modules, Sink sink) {
-      var weights = new LinkedHashMap<String, Tensor>();
-      for (var module : modules) {
-        long start = System.nanoTime();
-        try (var scratch = Arena.ofConfined()) {
-          Tensor w = floatWeights.floats(scratch, module.name());
-          var result = quantize(scratch, module, w);
-          boolean fell = result.fallback().isPresent();
-          boolean plain = fell || config.method() == Method.RTN;
-          double loss = plain ? Rtn.relativeError(ops, w, result.weight()) : result.loss();
-          long factored = System.nanoTime();
-          var stored = codec.stored(scratch, result.weight(), module.scheme());
-          Tensor q = stored.floats(arena, scratch, ops);
-          weights.put(module.name(), q);
-          clock.since(factored, PhaseClock.Phase.COLUMNS);
-          eora.of(scratch, module, w, q, gram)
-              .ifPresent(adapter -> {
-                adapter.into(sink, module);
-                adapter.addTo(ops, q); // so runs what comes after it
-              });
-          double seconds = PhaseClock.secondsSince(start) + gatherSeconds / modules.size();
-          double damp = plain ? 0 : result.damp();
-          sink.done(
-              module,
-              new Outcome(result.weight(), loss, gram.rows(), damp, seconds, result.fallback()));
-        } catch (NativeException e) {
-          throw floats.named(module.name(), e);
-        }
-      }
-      return weights;
-    }
-
-    private Gptq.GptqResult quantize(Arena scratch, QuantizePlan.Module module, Tensor w) {
-      long start = System.nanoTime();
-      if (config.method() == Method.RTN) {
-        var weight = Rtn.quantize(scratch, ops, w, module.scheme(), module.scaleType());
-        clock.since(start, PhaseClock.Phase.COLUMNS);
-        return new Gptq.GptqResult(weight, Double.NaN, 0, Optional.empty());
-      }
-      var options = config.gptqOptions(module.name(), module.scaleType());
-      GptqFactor factor =
-          factors.computeIfAbsent(
-              FactorKey.of(options), k -> Gptq.factor(arena, ops, gram, options));
-      long factored = clock.since(start, PhaseClock.Phase.FACTOR);
-      var result = Gptq.quantize(scratch, ops, w, factor, options);
-      clock.since(factored, PhaseClock.Phase.COLUMNS);
-      return result;
-    }
+  private Gram gram(long k) {
+    return exact == null ? new Gram(k) : Gram.paired(k);
   }
 
   /** A block with its walk; quantized linears in the places of float ones as they come. */
@@ -264,15 +197,26 @@ final class GptqLayers implements LayerMethod {
       clock.since(start, PhaseClock.Phase.LOAD);
     }
 
-    void quantize(List<QuantizePlan.Module> group, Sink sink) {
+    /**
+     * Quantizes modules that share an input.
+     *
+     * @param beside the block in the float model, for GPTAQ; else null
+     */
+    void quantize(List<QuantizePlan.Module> group, FloatPath.Step beside, Sink sink) {
       long start = System.nanoTime();
       long gathered = clock.of(PhaseClock.Phase.GRAM);
-      try (var gram = new Gram(group.getFirst().k());
+      try (var gram = gram(group.getFirst().k());
           var arena = Arena.ofConfined()) {
-        walk.inputs(linears(group), into(gram));
+        if (beside == null) {
+          walk.inputs(linears(walk, group), into(gram));
+        } else {
+          BlockWalk there = beside.walk();
+          walk.inputs(
+              linears(walk, group), there, linears(there, group), (x, e) -> add(gram, x, e));
+        }
         forward(start, gathered);
         double seconds = PhaseClock.secondsSince(start);
-        replace(new Solver(arena, weights, gram, seconds).solve(group, sink));
+        replace(solver.solve(arena, group, weights, gram, seconds, sink));
       }
     }
 
@@ -288,11 +232,11 @@ final class GptqLayers implements LayerMethod {
           grams.add(gram);
           inputs.add(into(gram));
         }
-        walk.inputs(groups.stream().map(this::linears).toList(), inputs);
+        walk.inputs(groups.stream().map(group -> linears(walk, group)).toList(), inputs);
         forward(start, gathered);
         double seconds = PhaseClock.secondsSince(start) / groups.size();
         for (int i = 0; i < groups.size(); i++) {
-          replace(new Solver(arena, weights, grams.get(i), seconds).solve(groups.get(i), sink));
+          replace(solver.solve(arena, groups.get(i), weights, grams.get(i), seconds, sink));
         }
       } finally {
         grams.forEach(Gram::close);
@@ -300,11 +244,17 @@ final class GptqLayers implements LayerMethod {
     }
 
     private BlockWalk.Inputs into(Gram gram) {
-      return (chunk, x) -> {
-        long start = System.nanoTime();
+      return (chunk, x) -> add(gram, x, null);
+    }
+
+    private void add(Gram gram, Tensor x, Tensor exact) {
+      long start = System.nanoTime();
+      if (exact == null) {
         gram.add(ops, x);
-        clock.since(start, PhaseClock.Phase.GRAM);
-      };
+      } else {
+        gram.add(ops, x, exact);
+      }
+      clock.since(start, PhaseClock.Phase.GRAM);
     }
 
     /** Of a pass that began at {@code start}, all but the Gram matrices. */
@@ -313,22 +263,25 @@ final class GptqLayers implements LayerMethod {
       clock.add(PhaseClock.Phase.FORWARD, System.nanoTime() - start - gram);
     }
 
-    private List<Linear> linears(List<QuantizePlan.Module> group) {
+    private static List<Linear> linears(BlockWalk walk, List<QuantizePlan.Module> group) {
       return walk.linears(group.stream().map(QuantizePlan.Module::name).toList());
     }
 
     /** Puts weights in the places of those of the source. */
-    void replace(Map<String, Tensor> by) {
+    void replace(Map<String, GroupSolver.Made> by) {
       long start = System.nanoTime();
       for (Linear linear : walk.linears(new HashSet<>(by.keySet()))) {
         try (var arena = Arena.ofConfined()) {
           Tensor w = Tensor.allocate(arena, DataType.F32, linear.n(), linear.k());
           long row = 0;
           for (String module : linear.modules()) {
-            Tensor made = by.get(module);
-            Tensor part = made != null ? made : weights.floats(arena, module);
-            Copies.rows(w.rows(row, part.rows()), part);
-            row += part.rows();
+            try (var scratch = Arena.ofConfined()) {
+              GroupSolver.Made made = by.get(module);
+              Tensor part =
+                  made != null ? made.floats(scratch, ops) : weights.floats(scratch, module);
+              Copies.rows(w.rows(row, part.rows()), part);
+              row += part.rows();
+            }
           }
           Linear replacement =
               linear.withWeight(new FloatWeight(DataType.F32, w.rows(), w.cols(), w.segment()));
@@ -349,9 +302,12 @@ final class GptqLayers implements LayerMethod {
       }
     }
 
-    void finish() {
+    void finish(FloatPath.Step beside) {
       long start = System.nanoTime();
       walk.finish();
+      if (beside != null) {
+        beside.finish();
+      }
       clock.since(start, PhaseClock.Phase.FORWARD);
     }
 
@@ -370,5 +326,8 @@ final class GptqLayers implements LayerMethod {
       states.close();
     }
     stage.close();
+    if (exact != null) {
+      exact.close();
+    }
   }
 }

@@ -2,6 +2,7 @@ package org.nanomodel.quantize;
 
 import java.lang.foreign.Arena;
 import java.util.Optional;
+import org.nanomodel.Method;
 import org.nanomodel.QuantizeConfig;
 import org.nanomodel.model.Config;
 import org.nanomodel.ops.Engine;
@@ -18,7 +19,7 @@ import org.nanomodel.tensor.Tensor;
  * @param seconds by the speed of a matrix product that was timed for it
  */
 public record QuantizeEstimate(long memoryBytes, long diskBytes, double seconds) {
-  private static final long RUNTIME_BYTES = 120L << 20;
+  private static final long RUNTIME_BYTES = 140_000_000; // the JVM, and holes between blocks
   private static final double ROUNDING_PER_SECOND = 50e6; // weights rounded, packed, written
 
   static QuantizeEstimate of(
@@ -34,24 +35,89 @@ public record QuantizeEstimate(long memoryBytes, long diskBytes, double seconds)
     if (!config.isCalibrated() || calibration.isEmpty()) {
       return new QuantizeEstimate(RUNTIME_BYTES + 6 * largest, disk, seconds);
     }
-    long tokens = calibration.get().tokens();
-    long widest = plan.modules().stream().mapToLong(QuantizePlan.Module::k).max().orElse(0);
-    long layer = plan.layers().stream().mapToLong(QuantizeEstimate::weights).max().orElse(0);
-    long states = 4 * tokens * (model.hiddenSize() + widest + model.hiddenSize());
-    // the layer in float and, as it is replaced, in float32; copies of the module in work
-    long weights = (config.smooths() ? 12 : 8) * layer + 12 * largest;
+    var need = new Need(plan, config, model, TextChunks.of(calibration.get()));
+    long states = need.states();
     long memory =
         RUNTIME_BYTES
-            + weights
-            + Gram.byteSize(widest, false)
-            + 2 * widest * widest
+            + Math.max(need.embedding(), need.weights() + need.matrices() + need.scratch())
             + plan.modules().stream().mapToLong(m -> Eora.workBytes(config, m)).max().orElse(0)
             + (offload ? 0 : states);
+    long tokens = calibration.get().tokens();
+    int passes = config.method() == Method.GPTAQ ? 2 : 1;
     double work =
-        plan.layers().stream().mapToDouble(l -> work(l, tokens)).sum()
+        plan.layers().stream().mapToDouble(l -> work(l, passes * tokens)).sum()
             + plan.modules().stream().mapToDouble(m -> Eora.work(config, m)).sum();
     return new QuantizeEstimate(
         memory, disk + (offload ? states : 0), seconds + work / rate(engine));
+  }
+
+  /** The memory of a calibrated job, part by part, in bytes. */
+  private record Need(QuantizePlan plan, QuantizeConfig config, Config model, TextChunks chunks) {
+    /** Whether the method is another than GPTQ: AWQ and smoothing keep inputs of their own. */
+    private boolean keepsInputs() {
+      return !config.method().isGptq() && config.method() != Method.RTN;
+    }
+
+    private int models() {
+      return config.method() == Method.GPTAQ ? 2 : 1; // the float one runs beside
+    }
+
+    private long widest() {
+      return plan.modules().stream().mapToLong(QuantizePlan.Module::k).max().orElse(0);
+    }
+
+    private long largest() {
+      return plan.modules().stream().mapToLong(m -> m.n() * m.k()).max().orElse(0);
+    }
+
+    /** Hidden states, and the inputs at which the next pass through a block goes on. */
+    long states() {
+      long inputs = config.gptq().trueSequential() ? widest() : 0;
+      long width = keepsInputs() ? 2L * model.hiddenSize() + widest() : model.hiddenSize() + inputs;
+      return models() * 4 * chunks.tokens() * width;
+    }
+
+    /** A table that is gone before the first block comes. */
+    long embedding() {
+      return 4L * model.vocabSize() * model.hiddenSize();
+    }
+
+    /** A layer in float32, and copies of the modules in work: a linear packed anew, its codes. */
+    long weights() {
+      long layer = plan.layers().stream().mapToLong(QuantizeEstimate::weights).max().orElse(0);
+      if (keepsInputs()) {
+        return 8 * layer + 12 * largest() + (config.smooths() ? 4 * layer : 0);
+      }
+      return (models() + (config.smooths() ? 1 : 0)) * 4 * layer + 9 * group() + 4 * largest();
+    }
+
+    /** Weights of modules that share an input, the most of them. */
+    private long group() {
+      return plan.layers().stream()
+          .flatMapToLong(layer ->
+              model.tree().groups().stream()
+                  .map(group -> model.tree().modules(layer.number(), group))
+                  .mapToLong(names ->
+                      layer.modules().stream()
+                          .filter(m -> names.contains(m.name()))
+                          .mapToLong(m -> m.n() * m.k())
+                          .sum()))
+          .max()
+          .orElse(0);
+    }
+
+    /** A Gram matrix, what its factorization works on, the factor. */
+    long matrices() {
+      boolean paired = models() > 1;
+      long k = widest();
+      return Gram.byteSize(k, paired) + Gram.byteSize(k, false) + (paired ? 4 : 2) * k * k;
+    }
+
+    /** The tensors between the ops of a block, keys and values. */
+    long scratch() {
+      long width = 3L * model.hiddenSize() + model.queryDim() + 4L * model.kvDim();
+      return models() * 4 * chunks.maxTokens() * (width + 2L * model.ffnSize());
+    }
   }
 
   private static long weights(QuantizePlan.Layer layer) {

@@ -17,6 +17,7 @@ import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.OutputDirectory;
 import org.nanomodel.events.QuantizeLayerEvent;
+import org.nanomodel.ffi.NativeHeap;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.Ops;
@@ -219,7 +220,7 @@ public final class QuantizeJob {
   private LayerMethod method(JobDirectory job) {
     Ops ops = engine.ops(cancel);
     return switch (config.method()) {
-      case GPTQ, QQQ -> gptq(ops, job);
+      case GPTQ, GPTAQ, QQQ -> gptq(ops, job);
       case AWQ ->
           new AwqLayers(
               source, config, plan, calibration.orElseThrow(), ops, clock, statesFolder(job));
@@ -323,6 +324,7 @@ public final class QuantizeJob {
           tensors.put(module.tensors().get(i), parts.get(i));
         }
         clock.since(start, PhaseClock.Phase.PACK);
+        NativeHeap.trim(); // each module leaves holes of its own sizes
         results.add(outcome.result(number, module));
         weightsDone += module.n() * module.k();
         listener.moduleFinished(results.getLast(), progress(number));

@@ -75,6 +75,12 @@ final class TokenRows implements AutoCloseable {
     return all.rows(chunk.first(), chunk.tokens());
   }
 
+  /** The same place for rows of another width, at most that of all. */
+  Tensor of(TextChunks.Chunk chunk, long width) {
+    var place = all.segment().asSlice(Tensor.byteSize(DataType.F32, chunk.first(), all.cols()));
+    return Tensor.of(DataType.F32, place, chunk.tokens(), width);
+  }
+
   @Override
   public void close() {
     arena.close();

@@ -81,8 +81,10 @@ class EngineTest {
     Engine engine = Engine.open();
     Tensor x = Tensor.allocate(Arena.ofAuto(), DataType.F32, 1, 8);
     Linear linear = Linear.pack(engine, "w", weight(8, 8), null);
+    engine.sync();
     engine.close();
     engine.close();
+    assertThatThrownBy(engine::sync).isInstanceOf(IllegalStateException.class);
     assertThatThrownBy(() -> engine.ops().softmax(x, x, 1))
         .isInstanceOf(IllegalStateException.class)
         .hasMessage("the engine is closed");

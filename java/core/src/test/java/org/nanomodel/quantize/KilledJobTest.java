@@ -13,10 +13,7 @@ import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.nanomodel.Method;
-import org.nanomodel.QuantizeConfig;
-import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.TinyModel;
-import org.nanomodel.ops.Engine;
 
 /**
  * A process that quantizes is killed, as by kill -9, again and again; what comes out at the end is
@@ -28,31 +25,8 @@ class KilledJobTest {
 
   @TempDir Path temp;
 
-  /** The process that is killed. */
-  public static final class Child {
-    private Child() {}
-
-    public static void main(String[] args) {
-      try (var engine = Engine.open();
-          var source = ModelDirectory.open(Path.of(args[0]), engine)) {
-        var method = Method.of(args[2]);
-        var config =
-            QuantizeConfig.builder()
-                .method(method)
-                .groupSize(method == Method.QQQ ? 128 : 32)
-                .adapterRank(method == Method.GPTQ ? 4 : 0)
-                .build();
-        QuantizeJob.of(source, config, engine, Path.of(args[1]))
-            .calibration(GptqJobTest.calibration(source, 1))
-            .run();
-      }
-    }
-  }
-
   @ParameterizedTest
-  @EnumSource(
-      value = Method.class,
-      names = {"RTN", "GPTQ", "QQQ"})
+  @EnumSource(Method.class)
   void aKilledJobEndsByteEqualAndNeverShowsHalfACheckpoint(Method method) throws Exception {
     boolean tiles = method == Method.QQQ; // which the smaller shapes do not fill
     var tiny = tiles ? new TinyModel(128, 256, 12, false) : new TinyModel(64, 96, 12, false);
@@ -82,6 +56,10 @@ class KilledJobTest {
     }
   }
 
+  private Path log() {
+    return temp.resolve("child.log");
+  }
+
   private Map<String, String> contents(String name) throws IOException {
     return QuantizeJobTest.contents(temp.resolve(name));
   }
@@ -90,26 +68,12 @@ class KilledJobTest {
   private long run(Path model, Method method, String output, long limit)
       throws IOException, InterruptedException {
     long start = System.nanoTime();
-    Process child =
-        new ProcessBuilder(
-                List.of(
-                    Path.of(System.getProperty("java.home"), "bin", "java").toString(),
-                    "--enable-native-access=ALL-UNNAMED",
-                    "-Dnanomodel.library.path=" + System.getProperty("nanomodel.library.path", ""),
-                    "-cp",
-                    System.getProperty("java.class.path"),
-                    Child.class.getName(),
-                    model.toString(),
-                    temp.resolve(output).toString(),
-                    method.value()))
-            .redirectErrorStream(true)
-            .redirectOutput(temp.resolve("child.log").toFile())
-            .start();
+    Process child = ChildJob.start(List.of(), log(), model, temp.resolve(output), method);
     if (!child.waitFor(limit, TimeUnit.MILLISECONDS)) {
       child.destroyForcibly().waitFor();
       return -1;
     }
-    assertThat(child.exitValue()).as(Files.readString(temp.resolve("child.log"))).isZero();
+    assertThat(child.exitValue()).as(Files.readString(log())).isZero();
     return (System.nanoTime() - start) / 1_000_000;
   }
 }
