@@ -133,7 +133,8 @@ std::string name_of_tier(int32_t tier) {
 void on_every_tier(const std::function<void(const TestEngine&)>& fn) {
   for (const int32_t tier : tiers())
     for (const int32_t threads : {1, 3})
-      if (tier != NM_TIER_AVX2_VNNI && tier != NM_TIER_AVX512_VNNI) fn(TestEngine(tier, threads));
+      if (tier != NM_TIER_AVX2_VNNI && tier != NM_TIER_AVX512_VNNI && tier != NM_TIER_AVX512_AMX)
+        fn(TestEngine(tier, threads));
 }
 
 void on_every_linear_tier(const std::function<void(const TestEngine&)>& fn, int32_t activations) {
