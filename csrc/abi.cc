@@ -113,8 +113,8 @@ std::unique_ptr<Engine> create_engine(const nm_engine_options& options) {
   const int32_t tier = options.tier == NM_TIER_AUTO ? cpu.best_tier : options.tier;
   check_range("tier", tier, 0, NM_TIER_COUNT - 1);
   if ((cpu.tiers >> tier & 1u) == 0)
-    fail(NM_ERR_UNSUPPORTED, "tier: this CPU (%s) does not run %s; its best is %s", cpu.brand, tier_name(tier),
-         tier_name(cpu.best_tier));
+    fail(NM_ERR_UNSUPPORTED, "tier: this CPU (%s) does not run %s: %s; its best is %s", cpu.brand, tier_name(tier),
+         tier_reason(tier), tier_name(cpu.best_tier));
   const int32_t threads = options.threads == 0 ? cpu.logical_cores : options.threads;
   return std::make_unique<Engine>(options, threads, tier);
 }
@@ -158,6 +158,13 @@ int32_t nm_tier_name(int32_t tier, char* buffer, int64_t cap) {
   return nm::guarded("nm_tier_name", [&] {
     nm::check_range("tier", tier, 0, NM_TIER_COUNT - 1);
     nm::copy_text(buffer, cap, nm::tier_name(tier));
+  });
+}
+
+int32_t nm_tier_reason(int32_t tier, char* buffer, int64_t cap) {
+  return nm::guarded("nm_tier_reason", [&] {
+    nm::check_range("tier", tier, 0, NM_TIER_COUNT - 1);
+    nm::copy_text(buffer, cap, nm::tier_reason(tier));
   });
 }
 

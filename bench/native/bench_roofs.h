@@ -18,9 +18,11 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <memory>
 #include <vector>
 
 #include "core/engine.h"
+#include "core/tiles_amx.h"
 #include "nanomodel.h"
 
 namespace bench {
@@ -158,11 +160,14 @@ __attribute__((target("avx512f"))) inline float fma_avx512(int64_t rounds) {
   return _mm512_cvtss_f32(sum[0]);
 }
 
-/** Multiply-adds from registers: of float32, of pairs of int16, of four int8. */
-enum Multiply : int32_t { kFma, kInt16, kInt8 };
+/**
+ * Multiply-adds from registers: of float32, of pairs of int16, of four int8. And in tiles fed from the caches: of int8, two
+ * of those for one of int16, six of bf16 for one of float32.
+ */
+enum Multiply : int32_t { kFma, kInt16, kInt8, kTilesInt16, kTilesInt8, kTilesFloat };
 
 inline const char* multiply_name(Multiply m) {
-  constexpr const char* kNames[] = {"FMA", "int16", "int8"};
+  constexpr const char* kNames[] = {"FMA", "int16", "int8", "AMX int16", "AMX int8", "AMX float32"};
   return kNames[m];
 }
 
@@ -225,6 +230,7 @@ inline float multiply(Multiply what, int32_t tier, int64_t rounds) {
   if (what == kFma) return wide ? fma_avx512(rounds) : fma_avx2(rounds);
   switch (tier) {
     case NM_TIER_AVX512_VNNI:
+    case NM_TIER_AVX512_AMX:
       return what == kInt16 ? pairs_avx512_vnni(rounds) : bytes_avx512_vnni(rounds);
     case NM_TIER_AVX512:
       return what == kInt16 ? pairs_avx512(rounds) : bytes_avx512(rounds);
@@ -233,6 +239,32 @@ inline float multiply(Multiply what, int32_t tier, int64_t rounds) {
     default:
       return what == kInt16 ? pairs_avx2(rounds) : bytes_avx2(rounds);
   }
+}
+
+/** Of tiles: of the left sides, in the second cache, and of the right ones, in the first. */
+constexpr int64_t kLeft = 512 << 10, kRight = 32 << 10;
+
+/** Four products of tiles a round, two left sides times two right ones. */
+template <bool kInt8>
+__attribute__((target("amx-tile,amx-int8,amx-bf16"))) inline void multiply_tiles(int64_t rounds,
+                                                                                 const uint8_t* memory) {
+  using namespace nm;
+  const Tiles tiles;
+  const uint8_t *const left = memory, *const right = memory + kLeft;
+  tile_zero<0>(), tile_zero<1>(), tile_zero<2>(), tile_zero<3>();
+#define NM_DOT(sum, a, b) kInt8 ? tile_dot_ss<sum, a, b>() : tile_dot_bf16<sum, a, b>()
+  for (int64_t i = 0; i < rounds; i++) {
+    const uint8_t *a = left + i * 2048 % kLeft, *b = right + i * 2048 % kRight;
+    tile_load<6>(b, 64);
+    tile_load<4>(a, 64);
+    NM_DOT(0, 4, 6);
+    tile_load<7>(b + 1024, 64);
+    NM_DOT(1, 4, 7);
+    tile_load<5>(a + 1024, 64);
+    NM_DOT(2, 5, 6);
+    NM_DOT(3, 5, 7);
+  }
+#undef NM_DOT
 }
 
 inline volatile double sink;
@@ -267,6 +299,7 @@ class Roofs {
 
   /** Operations a second: a multiplication and an addition are two. */
   double rate(Multiply what) {
+    if (what >= kTilesInt16) return rate_of_tiles(what);
     const double seconds =
         timed(engine_.threads(), [&](int64_t) { sink = static_cast<double>(multiply(what, tier_, kRounds)); });
     return static_cast<double>(engine_.threads() * kRounds * 12 * 2 * ((wide_ ? 16 : 8) << what)) / seconds;
@@ -281,6 +314,21 @@ class Roofs {
   }
 
  private:
+  double rate_of_tiles(Multiply what) {
+    const int64_t threads = engine_.threads();
+    if (tiles_ == nullptr) tiles_ = std::make_unique<Aligned>(threads * (kLeft + kRight));
+    const double seconds = timed(threads, [&](int64_t i) {
+      uint8_t* const memory = tiles_->data() + i * (kLeft + kRight);
+      if (what == kTilesFloat)
+        multiply_tiles<false>(kTileRounds, memory);
+      else
+        multiply_tiles<true>(kTileRounds, memory);
+    });
+    const double products = 4 * 16 * 16 * (what == kTilesFloat ? 32.0 / 6 : what == kTilesInt16 ? 32 : 64);
+    return static_cast<double>(threads * kTileRounds) * 2 * products / seconds;
+  }
+
+  static constexpr int64_t kTileRounds = 1 << 14;
   static constexpr int64_t kCached = 2 << 20, kPiece = 3 << 19, kSample = 16 << 20, kRounds = 1 << 16;
 
   static nm_engine_options options(int threads, int32_t tier) {
@@ -303,6 +351,7 @@ class Roofs {
 
   const int32_t tier_;
   const bool wide_;
+  std::unique_ptr<Aligned> tiles_;  // what tiles are fed with
   nm::Engine engine_;
 };
 

@@ -101,17 +101,18 @@ class Module {
   }
 
   /** Calls in turn with samples of the roof, of which `share` can be had: half, where numbers are float64. */
-  void measure(bench::Rows& to, const char* what, double flops, double share, const std::function<void()>& call) {
+  void measure(bench::Rows& to, const char* what, double flops, double share, bench::Multiply multiply,
+               const std::function<void()>& call) {
     std::vector<double> ours, roof;
     for (const double end = bench::now(2) + 2; ours.size() < 3 || (bench::now(2) < end && ours.size() < 25);) {
-      roof.push_back(share * roofs_.rate(bench::kFma));
+      roof.push_back(share * roofs_.rate(multiply));
       const double start = bench::now(threads_);
       call();
       ours.push_back(bench::now(threads_) - start);
     }
     const std::string name = nmtest::text("gptq_%s K %lld", what, static_cast<long long>(k_));
     to.add({name, engine_.tier_name(), threads_, bench::spread_of(ours), flops, flops / bench::spread_of(roof).median,
-            "FMA"});
+            bench::multiply_name(multiply)});
   }
 
  private:
@@ -147,9 +148,10 @@ int main(int argc, char** argv) {
       for (const int64_t k : bench::numbers(options.k)) {
         Module m(engine, static_cast<int>(threads), k, rows);
         const auto K = static_cast<double>(k);
-        if (wanted("gram")) m.measure(to, "gram", static_cast<double>(rows) * K * K, 1, [&] { m.gram(); });
-        if (wanted("factor")) m.measure(to, "factor", K * K * K / 3, 0.5, [&] { m.factor(); });
-        if (wanted("quantize")) m.measure(to, "quantize", K * K * K, 1, [&] { m.quantize(); });
+        const bench::Multiply grams = tier == NM_TIER_AVX512_AMX ? bench::kTilesFloat : bench::kFma;
+        if (wanted("gram")) m.measure(to, "gram", static_cast<double>(rows) * K * K, 1, grams, [&] { m.gram(); });
+        if (wanted("factor")) m.measure(to, "factor", K * K * K / 3, 0.5, bench::kFma, [&] { m.factor(); });
+        if (wanted("quantize")) m.measure(to, "quantize", K * K * K, 1, bench::kFma, [&] { m.quantize(); });
       }
     }
   }

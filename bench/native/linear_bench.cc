@@ -58,7 +58,16 @@ bool listed(const std::string& list, const char* name) {
 }
 
 /** Tiers that have no float kernels of their own. */
-bool integers_only(int32_t tier) { return tier == NM_TIER_AVX2_VNNI || tier == NM_TIER_AVX512_VNNI; }
+bool integers_only(int32_t tier) {
+  return tier == NM_TIER_AVX2_VNNI || tier == NM_TIER_AVX512_VNNI || tier == NM_TIER_AVX512_AMX;
+}
+
+/** What multiplies: on the tier that has tiles, those from nine rows on. */
+bench::Multiply multiply_of(int32_t tier, const Kind& kind, const Mode& mode, int64_t m) {
+  if (kind.bits == 0) return bench::kFma;
+  if (tier != NM_TIER_AVX512_AMX || m <= 8 || mode.multiply == bench::kFma) return mode.multiply;
+  return mode.multiply == bench::kInt16 ? bench::kTilesInt16 : bench::kTilesInt8;
+}
 
 /** Float weights know no modes: they are measured in the first that is listed. */
 bool floats_due(const Options& options, const Mode& mode) {
@@ -105,7 +114,6 @@ std::vector<uint64_t> pack(nm_engine* engine, const Kind& kind, int64_t n, int64
 /** One row: calls alternate with samples of the roofs. */
 void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind& kind, const Mode& mode, int64_t n,
              int64_t k, const std::vector<int64_t>& rows) {
-  const bench::Multiply multiply = kind.bits == 0 ? bench::kFma : mode.multiply;
   int64_t bytes = 0;
   const std::vector<uint64_t> image = pack(engine, kind, n, k, &bytes);
   const int64_t copies = std::max<int64_t>(2, kRotated / bytes);
@@ -114,6 +122,7 @@ void measure(bench::Rows& out, const TestEngine& engine, int threads, const Kind
     std::memcpy(weights.data() + c * bytes, image.data(), static_cast<size_t>(bytes));
   bench::Roofs roofs(threads, engine.tier());
   for (const int64_t m : rows) {
+    const bench::Multiply multiply = multiply_of(engine.tier(), kind, mode, m);
     std::vector<float> x(static_cast<size_t>(m * k)), y(static_cast<size_t>(m * n));
     Random random(2);
     for (float& one : x) one = random.normal();

@@ -54,6 +54,14 @@ struct GptqKernels {
                  float* error);
 };
 
+/** Gram matrices in matrix tiles, whose strips are prepared once for all products. 64-byte aligned. */
+struct GramTiles {
+  int64_t (*strip_bytes)(int64_t rows);
+  void (*prepare)(const float* strip /*[rows][48]*/, int64_t rows, uint8_t* to);
+  /** c[m][r] += sum over t of a[t][m] b[t][r], 48 x 48, in the precision of GptqKernels::gram. */
+  void (*multiply)(const uint8_t* a, const uint8_t* b, int64_t rows, double* c);
+};
+
 namespace ref {
 extern const GptqKernels gptq;
 }
@@ -62,6 +70,9 @@ extern const GptqKernels gptq;
 }
 namespace avx512 {
 extern const GptqKernels gptq;
+}
+namespace avx512_amx {
+extern const GramTiles gram;
 }
 namespace neon {
 extern const GptqKernels gptq;

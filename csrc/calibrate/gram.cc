@@ -70,26 +70,41 @@ void for_pairs(Engine& engine, const int32_t* cancel, int64_t strips, bool squar
 void gram(Engine& engine, const nm_gram_args& a) {
   check(a);
   const GptqKernels& kernels = *engine.kernels().gptq;
+  const GramTiles* const tiles = engine.kernels().gram_tiles;
   const int64_t strips = strips_of(a.k), most = std::min(kRows, a.t);
-  float* const x = engine.shared_work().get<float>(most * strips * kStrip * (a.exact != nullptr ? 2 : 1));
-  float* const difference = x + most * strips * kStrip;
+  const auto bytes_of = [&](int64_t rows) {
+    return tiles != nullptr ? tiles->strip_bytes(rows) : rows * kStrip * static_cast<int64_t>(sizeof(float));
+  };
+  uint8_t* const x = engine.shared_work().get<uint8_t>(bytes_of(most) * strips * (a.exact != nullptr ? 2 : 1));
+  uint8_t* const difference = x + bytes_of(most) * strips;
+  if (tiles != nullptr)
+    for (int t = 0; t < engine.threads(); t++) engine.work(t).get<float>(kRows * kStrip);
   for (int64_t row = 0; row < a.t; row += kRows) {
-    const int64_t rows = std::min(kRows, a.t - row), one = rows * kStrip;
-    engine.parallel_for(strips, 1, a.cancel, [&](int64_t begin, int64_t end, int) {
+    const int64_t rows = std::min(kRows, a.t - row), one = bytes_of(rows);
+    const auto bring = [&](bool from_difference, int64_t strip, uint8_t* to, int worker) {
+      if (tiles == nullptr) return lay_out(a, from_difference, row, rows, strip, reinterpret_cast<float*>(to));
+      float* const laid_out = engine.work(worker).get<float>(kRows * kStrip);
+      lay_out(a, from_difference, row, rows, strip, laid_out);
+      tiles->prepare(laid_out, rows, to);
+    };
+    const auto multiply = [&](const uint8_t* left, const uint8_t* right, double* to) {
+      if (tiles != nullptr) return tiles->multiply(left, right, rows, to);
+      for (int64_t p = 0; p < kStrip; p += kNarrow)
+        kernels.gram(reinterpret_cast<const float*>(left) + p, reinterpret_cast<const float*>(right), rows,
+                     to + p * kStrip);
+    };
+    engine.parallel_for(strips, 1, a.cancel, [&](int64_t begin, int64_t end, int worker) {
       for (int64_t s = begin; s < end; s++) {
-        lay_out(a, false, row, rows, s, x + s * one);
-        if (a.exact != nullptr) lay_out(a, true, row, rows, s, difference + s * one);
+        bring(false, s, x + s * one, worker);
+        if (a.exact != nullptr) bring(true, s, difference + s * one, worker);
       }
     });
     for_pairs(engine, a.cancel, strips, false, [&](int64_t i, int64_t j) {
-      for (int64_t p = 0; p < kStrip; p += kNarrow)
-        kernels.gram(x + i * one + p, x + j * one, rows, at_triangle(a.gram, i * kStrip + p, j * kStrip));
+      multiply(x + i * one, x + j * one, at_triangle(a.gram, i * kStrip, j * kStrip));
     });
     if (a.exact != nullptr)
       for_pairs(engine, a.cancel, strips, true, [&](int64_t i, int64_t j) {
-        for (int64_t p = 0; p < kStrip; p += kNarrow)
-          kernels.gram(difference + i * one + p, x + j * one, rows,
-                       at_full(a.cross, strips, i * kStrip + p, j * kStrip));
+        multiply(difference + i * one, x + j * one, at_full(a.cross, strips, i * kStrip, j * kStrip));
       });
   }
 }

@@ -1,5 +1,6 @@
 // On x86 CPUID says what the CPU has, XGETBV what the operating system saves; a tier needs both. A feature that the OS
-// switched off is listed with a minus sign, so that `doctor` can say why the fast path is off.
+// switched off is listed with a minus sign, so that `doctor` can say why the fast path is off. Linux gives a process the
+// tiles of AMX only when it asks; that is done here, once.
 #include "core/cpu_probe.h"
 
 #include <cmath>
@@ -13,6 +14,12 @@
 #endif
 #if defined(__linux__)
 #include <sched.h>
+#endif
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
 #endif
 #if defined(__aarch64__) && defined(__linux__)
 #include <asm/hwcap.h>
@@ -86,6 +93,51 @@ uint64_t xgetbv0() {
 
 bool bit(unsigned word, int index) { return ((word >> index) & 1u) != 0; }
 
+#if defined(__linux__)
+
+/** Asks for the tiles (Linux, "Dynamically enabled XSTATE features"); an older system does not know the question. */
+bool ask_for_tiles(CpuProbe& probe) {
+  constexpr int kGetPermission = 0x1022, kRequestPermission = 0x1023, kTileData = 18;
+  uint64_t granted = 0;
+  if (syscall(SYS_arch_prctl, kRequestPermission, kTileData) != 0 ||
+      syscall(SYS_arch_prctl, kGetPermission, &granted) != 0) {
+    std::snprintf(probe.no_tiles, sizeof probe.no_tiles,
+                  "the system refuses this process the tiles of AMX (arch_prctl: %s)", std::strerror(errno));
+    return false;
+  }
+  if ((granted >> kTileData & 1u) == 0)
+    std::snprintf(probe.no_tiles, sizeof probe.no_tiles, "the system refuses this process the tiles of AMX");
+  return probe.no_tiles[0] == '\0';
+}
+
+#else
+
+bool ask_for_tiles(CpuProbe& probe) {
+  std::snprintf(probe.no_tiles, sizeof probe.no_tiles, "how to ask this system for the tiles of AMX is not known");
+  return false;
+}
+
+#endif
+
+/** Eight tiles of 16 rows of 64 bytes: palette 1, as the kernels configure it. */
+bool tiles_are_as_expected() {
+  unsigned a, b, c, d;
+  return __get_cpuid_count(0x1d, 1, &a, &b, &c, &d) != 0 && a >> 16 >= 1024 && (b & 0xffff) >= 64 && b >> 16 >= 8 &&
+         (c & 0xffff) >= 16;
+}
+
+/** Whether NM_TIER_AVX512_AMX runs; if not, says why. */
+bool probe_tiles(CpuProbe& probe, bool vnni, bool cpu, bool system) {
+  const char* reason = !cpu                       ? "it has no AMX for int8 and bf16"
+                       : !system                  ? "the system does not save the tiles of AMX"
+                       : !vnni                    ? "it has AMX, but AVX-512 with VNNI is missing or switched off"
+                       : !tiles_are_as_expected() ? "its AMX has other tiles than 8 of 16 rows of 64 bytes"
+                                                  : nullptr;
+  if (reason == nullptr) return ask_for_tiles(probe);
+  std::snprintf(probe.no_tiles, sizeof probe.no_tiles, "%s", reason);
+  return false;
+}
+
 void probe_x86(CpuProbe& probe) {
   unsigned a, b, c, d;
   unsigned brand[12] = {};
@@ -123,7 +175,10 @@ void probe_x86(CpuProbe& probe) {
   if (avx2) probe.tiers |= 1u << NM_TIER_AVX2;
   if (avx2 && bit(a71, 4)) probe.tiers |= 1u << NM_TIER_AVX2_VNNI;
   if (avx512) probe.tiers |= 1u << NM_TIER_AVX512;
-  if (avx512 && bit(c7, 11)) probe.tiers |= 1u << NM_TIER_AVX512_VNNI;
+  const bool vnni = avx512 && bit(c7, 11);
+  if (vnni) probe.tiers |= 1u << NM_TIER_AVX512_VNNI;
+  if (probe_tiles(probe, vnni, bit(d7, 24) && bit(d7, 25) && bit(d7, 22), tile))
+    probe.tiers |= 1u << NM_TIER_AVX512_AMX;
 }
 
 #endif
@@ -135,7 +190,7 @@ CpuProbe probe_once() {
   probe.logical_cores = usable_cores(probe.affinity_cores, cgroup_cpus(""));
   probe.tiers = 1u << NM_TIER_REFERENCE;
 #if defined(NM_EMULATE)  // a build for tests: no tier needs the CPU
-  probe.tiers |= (1u << NM_TIER_NEON) - 1;
+  probe.tiers |= ((1u << NM_TIER_NEON) - 1) | 1u << NM_TIER_AVX512_AMX;
   std::snprintf(probe.features, sizeof probe.features, "emulated");
 #elif defined(__x86_64__)
   probe_x86(probe);
@@ -176,9 +231,18 @@ const char* tier_name(int32_t tier) {
       return "neon_dot";
     case NM_TIER_NEON_I8MM:
       return "neon_i8mm";
+    case NM_TIER_AVX512_AMX:
+      return "avx512_amx";
     default:
       return nullptr;
   }
+}
+
+const char* tier_reason(int32_t tier) {
+  const CpuProbe& probe = cpu_probe();
+  if ((probe.tiers >> tier & 1u) != 0) return "";
+  return tier == NM_TIER_AVX512_AMX && probe.no_tiles[0] != '\0' ? probe.no_tiles
+                                                                 : "its instructions are missing or switched off";
 }
 
 int64_t host_memory(int64_t* available) {

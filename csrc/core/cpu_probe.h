@@ -12,6 +12,7 @@ struct CpuProbe {
   char features[192];  // names, "-name" where the OS does not save the registers
   uint32_t tiers;      // bit t: tier t runs here
   int32_t best_tier;
+  char no_tiles[160];      // why NM_TIER_AVX512_AMX does not run here
   int32_t affinity_cores;  // that the process may run on
   int32_t logical_cores;   // of these, as many as its cgroup grants time for
 };
@@ -23,6 +24,9 @@ const CpuProbe& cpu_probe();
 int32_t usable_cores(int32_t cores, double quota);
 
 const char* tier_name(int32_t tier);
+
+/** Why a tier does not run here; "" where it does. */
+const char* tier_reason(int32_t tier);
 
 /** Bytes of memory in this machine; *available = what a new allocation can count on. 0 where unknown. */
 int64_t host_memory(int64_t* available);

@@ -22,6 +22,7 @@ const KernelTable kTables[] = {
     {NM_TIER_AVX2_VNNI,   &avx2::linear,   &avx2_vnni::integer,   &avx2::norm,   &avx2::rope,   &avx2::attention,   &avx2::activation,   &avx2::sampling,   &avx2::convert,   &avx2::calibrate,   &avx2::gptq},
     {NM_TIER_AVX512,      &avx512::linear, &avx512::integer,      &avx512::norm, &avx512::rope, &avx512::attention, &avx512::activation, &avx512::sampling, &avx512::convert, &avx512::calibrate, &avx512::gptq},
     {NM_TIER_AVX512_VNNI, &avx512::linear, &avx512_vnni::integer, &avx512::norm, &avx512::rope, &avx512::attention, &avx512::activation, &avx512::sampling, &avx512::convert, &avx512::calibrate, &avx512::gptq},
+    {NM_TIER_AVX512_AMX,  &avx512::linear, &avx512_vnni::integer, &avx512::norm, &avx512::rope, &avx512::attention, &avx512::activation, &avx512::sampling, &avx512::convert, &avx512::calibrate, &avx512::gptq, &avx512_amx::tiles, &avx512_amx::gram},
 #elif defined(__aarch64__)
     {NM_TIER_NEON,      &neon::linear, &neon::integer,      &neon::norm, &neon::rope, &neon::attention, &neon::activation, &neon::sampling, &neon::convert, &neon::calibrate, &neon::gptq},
     {NM_TIER_NEON_DOT,  &neon::linear, &neon_dot::integer,  &neon::norm, &neon::rope, &neon::attention, &neon::activation, &neon::sampling, &neon::convert, &neon::calibrate, &neon::gptq},

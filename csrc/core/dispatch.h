@@ -8,6 +8,8 @@ namespace nm {
 
 struct LinearKernels;
 struct IntegerKernels;
+struct GramTiles;
+struct TileKernels;
 struct NormKernels;
 struct RopeKernels;
 struct AttentionKernels;
@@ -29,6 +31,8 @@ struct KernelTable {
   const ConvertKernels* convert;
   const CalibrateKernels* calibrate;
   const GptqKernels* gptq;
+  const TileKernels* tiles = nullptr;  // of linear, on tiers that have some
+  const GramTiles* gram_tiles = nullptr;
 };
 
 /** The table of a tier that is compiled in and that this CPU runs. */

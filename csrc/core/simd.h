@@ -27,7 +27,10 @@
 #pragma GCC diagnostic pop
 #endif
 
-#if defined(__AVX512VNNI__)
+#if defined(__AMX_INT8__)
+#define NM_TIER avx512_amx
+#include "core/simd_avx512.h"
+#elif defined(__AVX512VNNI__)
 #define NM_TIER avx512_vnni
 #include "core/simd_avx512.h"
 #elif defined(__AVX512F__)

@@ -37,6 +37,12 @@ struct Eight {
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_shuffle_epi8(packed, bytes));
   }
 
+  /** q = 256 high + low, low >= 0: eight high digits and then eight low ones, in an order of bytes. */
+  void to_digits(uint8_t* p, const uint8_t (&order)[16]) const {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(order));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm_shuffle_epi8(words(), bytes));
+  }
+
  private:
   __m128i words() const { return _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1)); }
 };

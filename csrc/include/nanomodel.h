@@ -56,8 +56,8 @@ NM_API int32_t nm_last_error(char *buffer, int64_t cap);
 
 /* ---------- what this machine has ---------- */
 
-/* Kernel tiers, the better the larger. Those with _VNNI, _DOT and _I8MM differ from the ones before them
- * in integer arithmetic only. */
+/* Kernel tiers; of those of one kind of CPU, the better the larger. Those with _VNNI, _AMX, _DOT and _I8MM differ from the
+ * ones before them in linear (and AMX in nm_gram) only. */
 typedef enum nm_tier {
   NM_TIER_AUTO = -1,
   NM_TIER_REFERENCE = 0,   /* plain C++: the oracle */
@@ -68,7 +68,8 @@ typedef enum nm_tier {
   NM_TIER_NEON = 5,        /* 64-bit Arm */
   NM_TIER_NEON_DOT = 6,    /* and its dot products of bytes (FEAT_DotProd) */
   NM_TIER_NEON_I8MM = 7,   /* and those of unsigned with signed ones (FEAT_I8MM) */
-  NM_TIER_COUNT = 8
+  NM_TIER_AVX512_AMX = 8,  /* AVX-512 and its VNNI, and matrix tiles of int8 and bf16 */
+  NM_TIER_COUNT = 9
 } nm_tier;
 
 /*
@@ -101,6 +102,9 @@ NM_API int32_t nm_cpu_query(nm_cpu_info *info);
 
 /* The names that NANOMODEL_TIER takes: "reference", "avx2", "avx2_vnni" and so on. */
 NM_API int32_t nm_tier_name(int32_t tier, char *buffer, int64_t cap);
+
+/* Why a tier does not run here; "" where it does. */
+NM_API int32_t nm_tier_reason(int32_t tier, char *buffer, int64_t cap);
 
 typedef struct nm_device_info {
   uint32_t struct_size;

@@ -16,6 +16,7 @@ constexpr int64_t kArrangeChunk = 1 << 15;  // elements of x
 constexpr int64_t kPanelsInFlight = 4;      // direct and integer kernels take so many at once
 constexpr int64_t kIntegerRows = 64;        // of an item of an integer kernel
 constexpr int64_t kIntegerChunkProducts = 1 << 21;
+constexpr int64_t kTileChunkProducts = 1 << 25;
 
 void check(const nm_linear_args& a, const ImageHeader& h) {
   check_at_least("m", a.m, 0);
@@ -83,18 +84,26 @@ void run_blocked(Engine& engine, LinearJob& job, const LinearKernel& kernel, con
                       });
 }
 
-void run_integer(Engine& engine, LinearJob& job, const IntegerKernel& kernel, const int32_t* cancel) {
+/** x as integers: `rows` rows of which M are filled, and `slack` bytes behind the last. */
+template <class Kernel>
+void narrow_rows(Engine& engine, LinearJob& job, const Kernel& kernel, int64_t rows, int64_t slack,
+                 const int32_t* cancel) {
   const Image& image = job.image;
-  const int64_t blocks = job.m * image.blocks;
+  const int64_t blocks = (job.m * image.blocks + 7) / 8 * 8;  // x begins with a cache line
   // An odd number of cache lines: rows 4096 bytes apart would share a set of the first cache.
   job.narrow.row_bytes = ((image.columns * kernel.x_bytes + 63) / 64 | 1) * 64;
-  int32_t* work = engine.shared_work().get<int32_t>(job.m * job.narrow.row_bytes / 4 + 2 * blocks);
+  int32_t* work = engine.shared_work().get<int32_t>((rows * job.narrow.row_bytes + slack) / 4 + 2 * blocks);
   job.narrow.first.sum = work;
   job.narrow.first.scale = reinterpret_cast<float*>(work + blocks);
   job.narrow.first.x = work + 2 * blocks;
   engine.parallel_for(job.m, kArrangeChunk / image.columns + 1, cancel, [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; r++) kernel.narrow(job, r, job.narrow.row(image, r));
   });
+}
+
+void run_integer(Engine& engine, LinearJob& job, const IntegerKernel& kernel, const int32_t* cancel) {
+  const Image& image = job.image;
+  narrow_rows(engine, job, kernel, job.m, 0, cancel);
 
   const int64_t rows = std::min(job.m, kIntegerRows), row_items = (job.m + rows - 1) / rows;
   const int64_t panel_items = (image.panels + kPanelsInFlight - 1) / kPanelsInFlight;
@@ -108,6 +117,29 @@ void run_integer(Engine& engine, LinearJob& job, const IntegerKernel& kernel, co
       kernel.product(job, row, std::min(row + rows, job.m), panel, std::min(panel + kPanelsInFlight, image.panels));
     }
   });
+}
+
+void run_tiles(Engine& engine, LinearJob& job, const TileKernel& kernel, const int32_t* cancel) {
+  const Image& image = job.image;
+  const int64_t whole = (job.m + kTileRowsAtOnce - 1) / kTileRowsAtOnce * kTileRowsAtOnce;
+  narrow_rows(engine, job, kernel, whole, kTileSlack, cancel);
+
+  // Fewer panels an item where that leaves threads without work.
+  const int64_t row_items = (job.m + kItemRows - 1) / kItemRows;
+  int64_t panels = kItemPanels;
+  while (panels > 2 && row_items * ((image.panels + panels - 1) / panels) < 4 * engine.threads()) panels /= 2;
+  const int64_t panel_items = (image.panels + panels - 1) / panels;
+  const int64_t products = std::min(job.m, kItemRows) * panels * kPanel * image.columns;
+  for (int t = 0; t < engine.threads(); t++) engine.work(t).get<uint8_t>(kTileWork);
+  engine.parallel_for(row_items * panel_items, kTileChunkProducts / products + 1, cancel,
+                      [&](int64_t begin, int64_t end, int worker) {
+                        uint8_t* work = engine.work(worker).get<uint8_t>(kTileWork);
+                        for (int64_t i = begin; i < end; i++) {
+                          const int64_t row = i / panel_items * kItemRows, panel = i % panel_items * panels;
+                          kernel.product(job, row, std::min(row + kItemRows, job.m), panel,
+                                         std::min(panel + panels, image.panels), work);
+                        }
+                      });
 }
 
 /** What the engine asks for, else the weight, else near exact. */
@@ -125,6 +157,14 @@ const IntegerKernel* integer_kernel(Engine& engine, const Image& image) {
   return of[image.layout - kLayoutI8].product == nullptr ? nullptr : of + (image.layout - kLayoutI8);
 }
 
+/** NULL: the tier has no tiles for it. */
+const TileKernel* tile_kernel(Engine& engine, const Image& image) {
+  const int32_t activations = activations_of(engine, image);
+  const TileKernels* kernels = engine.kernels().tiles;
+  if (kernels == nullptr || image.layout < kLayoutI8 || activations == NM_ACTIVATIONS_EXACT) return nullptr;
+  return (activations == NM_ACTIVATIONS_NEAR_EXACT ? kernels->x16 : kernels->x8) + (image.layout - kLayoutI8);
+}
+
 int32_t largest_integer(int32_t activations) {
   return activations == NM_ACTIVATIONS_INT4 ? 7 : activations == NM_ACTIVATIONS_INT8 ? 127 : 32767;
 }
@@ -132,6 +172,7 @@ int32_t largest_integer(int32_t activations) {
 }  // namespace
 
 const char* linear_kernel_name(Engine& engine, const Image& image) {
+  if (const TileKernel* tiles = tile_kernel(engine, image); tiles != nullptr) return tiles->name;
   const IntegerKernel* integer = integer_kernel(engine, image);
   return integer != nullptr ? integer->name : engine.kernels().linear->by_layout[image.layout].name;
 }
@@ -153,6 +194,9 @@ void linear(Engine& engine, const nm_linear_args& args) {
   if (const IntegerKernel* integer = integer_kernel(engine, job.image); integer != nullptr) {
     job.x_most = largest_integer(activations_of(engine, job.image));
     job.scale_per_row = job.image.activations != NM_ACTIVATIONS_AUTO && job.x_most != 32767;
+    const TileKernel* tiles = tile_kernel(engine, job.image);
+    if (tiles != nullptr && job.m > engine.kernels().tiles->direct_rows)
+      return run_tiles(engine, job, *tiles, args.cancel);
     return run_integer(engine, job, *integer, args.cancel);
   }
   const LinearKernels& kernels = *engine.kernels().linear;

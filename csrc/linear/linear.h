@@ -3,8 +3,8 @@
 // In float32 (LinearKernels) each layout has two kernels. `direct` streams the image through registers for a few rows of
 // x (decode: bound by memory). `blocked` turns a block of some panels into float32 once, in the L2 cache, and uses it for
 // many rows (prefill: bound by FMA). Both sum in the same order, see image.h. Integer weights mostly meet x in integers
-// instead (IntegerKernels), whose sums have no order. So an output is equal bit for bit in whatever batch, by however
-// many threads, and on every vector tier.
+// instead (IntegerKernels; TileKernels where there are matrix tiles and many rows), whose sums have no order. So an output
+// is equal bit for bit in whatever batch, by however many threads, and on every vector tier.
 #pragma once
 
 #include <cstdint>
@@ -99,6 +99,34 @@ struct IntegerKernels {
   IntegerKernel x8[kIntegerLayouts];  // int8, and int4 one a byte
 };
 
+/**
+ * Integer weights times many rows of x, in matrix tiles. An item of work takes kItemRows rows and kItemPanels panels; it
+ * unpacks the codes of two panels and kItemDepth / 64 pieces of at most 64 columns into the first cache and uses them for
+ * all its rows. The rows of x of so many columns (512 KB of 16 bits), sums (256 KB) and unfinished int32 sums (256 KB) are
+ * to stay in the second cache.
+ */
+constexpr int64_t kItemRows = 256, kItemPanels = 16, kItemDepth = 1024;
+constexpr int64_t kTileWork = 2 * kPanel * kItemDepth + 4 * 1024 + 2 * 4 * kItemRows * kItemPanels * kPanel;  // bytes
+
+struct TileKernel {
+  const char* name;
+  int32_t x_bytes;
+  void (*narrow)(const LinearJob& job, int64_t row, const NarrowRow& to);
+  /** begin of the rows is a multiple of kItemRows; work: kTileWork bytes, 64-byte aligned. */
+  void (*product)(const LinearJob& job, int64_t row_begin, int64_t row_end, int64_t panel_begin, int64_t panel_end,
+                  uint8_t* work);
+};
+
+/** By layout, as IntegerKernels. Up to direct_rows those serve, whose sums are the same. */
+struct TileKernels {
+  int64_t direct_rows;
+  TileKernel x16[kIntegerLayouts];
+  TileKernel x8[kIntegerLayouts];
+};
+
+/** What tiles read beyond the last row and column of x, and multiply with zeros or throw away. */
+constexpr int64_t kTileSlack = 64, kTileRowsAtOnce = 32;
+
 namespace ref {
 extern const LinearKernels linear;  // float64 sums; `direct` for every M
 extern const IntegerKernels integer;
@@ -116,6 +144,9 @@ extern const IntegerKernels integer;
 }  // namespace avx512
 namespace avx512_vnni {
 extern const IntegerKernels integer;
+}
+namespace avx512_amx {
+extern const TileKernels tiles;
 }
 namespace neon {
 extern const LinearKernels linear;

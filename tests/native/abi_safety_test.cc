@@ -615,12 +615,15 @@ NM_TEST(entry_points_that_are_no_ops) {
   for (const int64_t cap : {int64_t{0}, int64_t{-1}, std::numeric_limits<int64_t>::min()}) {
     NM_CHECK(nm_last_error(text, cap) == NM_ERR_ARGUMENT);
     NM_REFUSED(nm_tier_name(0, text, cap), NM_ERR_ARGUMENT, "cap");
+    NM_REFUSED(nm_tier_reason(0, text, cap), NM_ERR_ARGUMENT, "cap");
     NM_REFUSED(nm_device_count(0, &number, text, cap), NM_ERR_ARGUMENT, "cap");
   }
   NM_CHECK(nm_last_error(nullptr, 8) == NM_ERR_ARGUMENT);
   NM_REFUSED(nm_tier_name(0, nullptr, 8), NM_ERR_ARGUMENT, "buffer");
+  NM_REFUSED(nm_tier_reason(0, nullptr, 8), NM_ERR_ARGUMENT, "buffer");
   for (const int32_t bad : {-1, static_cast<int32_t>(NM_TIER_COUNT), std::numeric_limits<int32_t>::min()}) {
     NM_REFUSED(nm_tier_name(bad, text, 8), NM_ERR_ARGUMENT, "tier");
+    NM_REFUSED(nm_tier_reason(bad, text, 8), NM_ERR_ARGUMENT, "tier");
     NM_REFUSED(nm_device_count(bad, &number, nullptr, 0), NM_ERR_ARGUMENT, "kind");
     nm_device_info device = args<nm_device_info>();
     NM_REFUSED(nm_device_query(bad, 0, &device), NM_ERR_ARGUMENT, "kind");

@@ -308,6 +308,52 @@ NM_TEST(gram_matrices_are_sums_of_products_on_odd_shapes) {
   }
 }
 
+NM_TEST(a_product_of_one_row_is_as_exact_as_float32) {
+  constexpr int64_t K = 100;
+  Guarded<float> x(K);
+  Guarded<double> gram(triangle(strips_of(K)));
+  nmtest::Random random(3);
+  for (float& one : x) one = random.normal() * 0x1p-20f;
+  nmtest::on_every_linear_tier([&](const TestEngine& engine) {
+    std::fill(gram.begin(), gram.end(), 0);
+    nm_gram_args a = args<nm_gram_args>();
+    a.t = 1;
+    a.k = a.x_stride = K;
+    a.x = x.data();
+    a.gram = gram.data();
+    NM_OK_CALL(nm_gram(engine, &a));
+    for (int64_t i = 0; i < K; i++)
+      for (int64_t j = i; j < K; j++) {
+        // In tiles a product is six of digits: five additions and what is left out, less than two roundings.
+        const double want = double{x[i]} * double{x[j]};
+        NM_CHECK_MSG(std::fabs(*at_triangle(gram.data(), i, j) - want) <= nmtest::gamma(7) * std::fabs(want),
+                     "%s [%lld,%lld]", engine.tier_name(), static_cast<long long>(i), static_cast<long long>(j));
+      }
+  });
+}
+
+NM_TEST(what_is_not_finite_shows_in_the_gram_matrix) {
+  for (const uint32_t bits : {0x7f800000u, 0x7fc00000u, 0x7f800001u, 0x7fffffffu, 0xffffffffu}) {
+    float odd;
+    std::memcpy(&odd, &bits, sizeof odd);
+    std::vector<float> x(3 * 50, 1.0f);
+    x[50 + 20] = odd;
+    Guarded<double> gram(triangle(strips_of(50)));
+    nmtest::on_every_linear_tier([&](const TestEngine& engine) {
+      std::fill(gram.begin(), gram.end(), 0);
+      nm_gram_args a = args<nm_gram_args>();
+      a.t = 3;
+      a.k = a.x_stride = 50;
+      a.x = x.data();
+      a.gram = gram.data();
+      NM_OK_CALL(nm_gram(engine, &a));
+      for (int64_t i = 0; i < 50; i++)
+        for (int64_t j = i; j < 50; j++)
+          NM_CHECK(std::isfinite(*at_triangle(gram.data(), i, j)) == (i != 20 && j != 20));
+    });
+  }
+}
+
 NM_TEST(the_factor_times_its_transpose_is_the_damped_matrix) {
   for (const int64_t K : {1, 48, 101, 200})
     for (const int32_t order : {NM_GPTQ_ORDER_NONE, NM_GPTQ_ORDER_DESC_ACT, NM_GPTQ_ORDER_GROUP_AWARE}) {

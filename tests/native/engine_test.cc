@@ -1,4 +1,5 @@
 // The engine: thread pool, cancelling, handles, tiers, buffers, errors.
+#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <thread>
@@ -119,6 +120,26 @@ NM_TEST(bad_options_are_refused_by_name) {
   bad.activations = 5;
   NM_REFUSED(nm_engine_create(&bad, &engine), NM_ERR_ARGUMENT, "activations: got 5");
   NM_CHECK(engine == nullptr);
+}
+
+NM_TEST(a_tier_that_does_not_run_here_is_refused_with_its_reason) {
+  const std::vector<int32_t> here = nmtest::tiers();
+  int refused = 0;
+  for (int32_t tier = 0; tier < NM_TIER_COUNT; tier++) {
+    char reason[200] = "x";
+    NM_OK_CALL(nm_tier_reason(tier, reason, sizeof reason));
+    const bool runs = std::find(here.begin(), here.end(), tier) != here.end();
+    NM_CHECK_MSG(runs == (reason[0] == '\0'), "%s: '%s'", nmtest::name_of_tier(tier).c_str(), reason);
+    if (runs) continue;
+    refused++;
+    nm_engine* engine = nullptr;
+    nm_engine_options options = options_for(1);
+    options.tier = tier;
+    NM_REFUSED(nm_engine_create(&options, &engine), NM_ERR_UNSUPPORTED,
+               (nmtest::name_of_tier(tier) + ": " + reason).c_str());
+    NM_CHECK(engine == nullptr);
+  }
+  NM_CHECK_MSG(refused > 0, "no CPU runs the tiers of x86-64 and Arm");
 }
 
 NM_TEST(a_destroyed_or_null_handle_is_an_error_not_a_crash) {

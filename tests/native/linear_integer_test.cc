@@ -164,6 +164,28 @@ NM_TEST(a_group_longer_than_a_span_is_cut) {
       NM_ACTIVATIONS_INT8);
 }
 
+NM_TEST(many_rows_and_outputs_and_groups_longer_than_what_is_unpacked_at_once) {
+  const Shape shapes[] = {{8, 0, 270, 1404, 1404, true, false, false},
+                          {4, 0, 270, 1404, 1404, false, true, true},
+                          {4, 0, 31, 2600, 1300, false, false, true},
+                          {8, 0, 40, 1500, 8, false, true, false}};
+  for (const Shape& shape : shapes) {
+    const Weight weight(shape, 5);
+    for (const int32_t asked : {NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_INT8})
+      on_every_linear_tier(
+          [&](const TestEngine& engine) {
+            nm_weight w = weight.w;
+            w.activations = asked;
+            check_bits(engine, weight, w, 33, Edge::kEnd, 127);
+          },
+          NM_ACTIVATIONS_INT8);
+  }
+  const Shape shape = {4, 0, 20, 96, 64, false, true, false};
+  const Weight weight(shape, 6);
+  on_every_linear_tier([&](const TestEngine& engine) { check_bits(engine, weight, weight.w, 519, Edge::kStart, 127); },
+                       NM_ACTIVATIONS_INT8);
+}
+
 NM_TEST(sums_of_the_largest_codes_and_int8_activations_do_not_overflow) {
   for (const int32_t bits : {4, 8}) {
     const Shape shape = {bits, 0, 17, kSpan, kSpan, false, false, true};
@@ -177,14 +199,15 @@ NM_TEST(sums_of_the_largest_codes_and_int8_activations_do_not_overflow) {
     on_every_linear_tier(
         [&](const TestEngine& engine) {
           const auto image = pack(engine, weight.w);
-          for (const float sign : {-1.0f, 1.0f}) {
-            Guarded<float> x(3 * shape.k), y(3 * shape.n);
-            std::fill(x.begin(), x.end(), sign);
-            const nm_linear_args a = linear_args(*image, 3, x.data(), shape.k, y.data(), shape.n);
-            NM_OK_CALL(nm_linear(engine, &a));
-            const float want = static_cast<float>(largest) * static_cast<float>(kSpan);
-            for (const float one : y) NM_CHECK(std::fabs(one - sign * want) <= want * 0x1p-22f);
-          }
+          for (const int64_t m : {3, 9})
+            for (const float sign : {-1.0f, 1.0f}) {
+              Guarded<float> x(m * shape.k), y(m * shape.n);
+              std::fill(x.begin(), x.end(), sign);
+              const nm_linear_args a = linear_args(*image, m, x.data(), shape.k, y.data(), shape.n);
+              NM_OK_CALL(nm_linear(engine, &a));
+              const float want = static_cast<float>(largest) * static_cast<float>(kSpan);
+              for (const float one : y) NM_CHECK(std::fabs(one - sign * want) <= want * 0x1p-22f);
+            }
         },
         NM_ACTIVATIONS_INT8);
   }

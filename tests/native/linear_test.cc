@@ -213,7 +213,7 @@ NM_TEST(codes_times_integers_of_16_bits_are_exact) {
     on_every_linear_tier([&](const TestEngine& engine) {
       if (engine.tier() == NM_TIER_REFERENCE) return;
       const auto image = pack(engine, weight.w);
-      for (const int64_t m : {1, 2, 3, 7, 13}) {
+      for (const int64_t m : {1, 2, 3, 7, 13, 35}) {
         Guarded<float> x(m * s.k), y(m * s.n);
         Random random(3);
         for (float& one : x) one = static_cast<float>(random.below(65535) - 32767);

@@ -32,6 +32,11 @@ using __mmask16 = simde__mmask16;
 #define __AVXVNNI__ 1
 #endif
 
+#if defined(NM_EMULATE_AMX)
+#define __AMX_INT8__ 1
+#define __AMX_BF16__ 1
+#endif
+
 namespace nm_emulate {
 
 template <class Element, int kCount>

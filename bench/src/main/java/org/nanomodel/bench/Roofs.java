@@ -18,7 +18,16 @@ import org.nanomodel.Version;
  */
 final class Roofs implements AutoCloseable {
   private static final List<String> TIERS =
-      List.of("reference", "avx2", "avx2_vnni", "avx512", "avx512_vnni");
+      List.of(
+          "reference",
+          "avx2",
+          "avx2_vnni",
+          "avx512",
+          "avx512_vnni",
+          "neon",
+          "neon_dot",
+          "neon_i8mm",
+          "avx512_amx");
   private static final double SAMPLED_SECONDS = 0.05;
   private static final ValueLayout.OfLong LONG = ValueLayout.JAVA_LONG;
   private static final ValueLayout.OfInt INT = ValueLayout.JAVA_INT;

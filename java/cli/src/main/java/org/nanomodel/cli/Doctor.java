@@ -74,8 +74,11 @@ final class Doctor extends Verb {
       return "asked for; the best here is " + cpu.bestTier();
     }
     List<String> off = cpu.features().stream().filter(f -> f.startsWith("-")).toList();
+    boolean tiles = cpu.features().stream().anyMatch(f -> f.endsWith("amx_tile"));
+    String noTiles = tiles ? Engine.whyNoTier("avx512_amx") : "";
     return "the best that this processor runs and this library has"
-        + (off.isEmpty() ? "" : "; switched off by the system: " + String.join(" ", off));
+        + (off.isEmpty() ? "" : "; switched off by the system: " + String.join(" ", off))
+        + (noTiles.isEmpty() ? "" : "; no avx512_amx: " + noTiles);
   }
 
   private static void cuda(ObjectNode json) {

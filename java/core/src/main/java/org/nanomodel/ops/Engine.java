@@ -225,6 +225,15 @@ public final class Engine implements AutoCloseable {
       String bestTier,
       List<String> tiers) {}
 
+  /** Why a tier, by its name, does not run here; empty where it does. */
+  public static String whyNoTier(String tier) {
+    try (var arena = Arena.ofConfined()) {
+      MemorySegment buffer = arena.allocate(256);
+      Native.check(nm_tier_reason(tierCode(tier), buffer, buffer.byteSize()));
+      return Native.text(buffer);
+    }
+  }
+
   private static int tierCode(String name) {
     String wanted = name.toLowerCase(Locale.ROOT);
     if (wanted.equals(EngineOptions.AUTO)) {

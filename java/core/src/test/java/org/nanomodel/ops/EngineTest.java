@@ -27,6 +27,7 @@ class EngineTest {
         assertThat(engine.threads()).isEqualTo(2);
         assertThat(engine.device()).isEqualTo(Device.CPU);
       }
+      assertThat(Engine.whyNoTier(tier)).isEmpty();
     }
     try (var engine = Engine.open(EngineOptions.defaults().withBackend(Backend.REFERENCE))) {
       assertThat(engine.tier()).isEqualTo("reference");
@@ -56,6 +57,9 @@ class EngineTest {
         .isInstanceOf(IllegalArgumentException.class)
         .hasMessageContaining("unknown tier 'sse9'")
         .hasMessageContaining("avx2");
+    String foreign = Engine.cpu().tiers().contains("neon") ? "avx2" : "neon";
+    assertThatThrownBy(() -> Engine.open(o.withTier(foreign)))
+        .hasMessageContaining(foreign + ": " + Engine.whyNoTier(foreign));
     assertThatThrownBy(() -> o.withThreads(-1)).hasMessageContaining("threads = -1");
     assertThatThrownBy(() -> o.withThreads(1 << 20)).hasMessageContaining("threads = 1048576");
     assertThatThrownBy(() -> Engine.open(o.withDevice(Device.cuda(99))))

@@ -324,10 +324,19 @@ public class NanoModelH extends NanoModelH$shared {
     public static int NM_TIER_NEON_I8MM() {
         return NM_TIER_NEON_I8MM;
     }
-    private static final int NM_TIER_COUNT = (int)8L;
+    private static final int NM_TIER_AVX512_AMX = (int)8L;
     /**
      * {@snippet lang=c :
-     * enum nm_tier.NM_TIER_COUNT = 8
+     * enum nm_tier.NM_TIER_AVX512_AMX = 8
+     * }
+     */
+    public static int NM_TIER_AVX512_AMX() {
+        return NM_TIER_AVX512_AMX;
+    }
+    private static final int NM_TIER_COUNT = (int)9L;
+    /**
+     * {@snippet lang=c :
+     * enum nm_tier.NM_TIER_COUNT = 9
      * }
      */
     public static int NM_TIER_COUNT() {
@@ -510,6 +519,68 @@ public class NanoModelH extends NanoModelH$shared {
         try {
             if (TRACE_DOWNCALLS) {
                 traceDowncall("nm_tier_name", tier, buffer, cap);
+            }
+            return (int)mh$.invokeExact(tier, buffer, cap);
+        } catch (Error | RuntimeException ex) {
+           throw ex;
+        } catch (Throwable ex$) {
+           throw new AssertionError("should not reach here", ex$);
+        }
+    }
+
+    private static class nm_tier_reason {
+        public static final FunctionDescriptor DESC = FunctionDescriptor.of(
+            NanoModelH.C_INT,
+            NanoModelH.C_INT,
+            NanoModelH.C_POINTER,
+            NanoModelH.C_LONG
+        );
+
+        public static final MemorySegment ADDR = SYMBOL_LOOKUP.findOrThrow("nm_tier_reason");
+
+        public static final MethodHandle HANDLE = Linker.nativeLinker().downcallHandle(ADDR, DESC);
+    }
+
+    /**
+     * Function descriptor for:
+     * {@snippet lang=c :
+     * int32_t nm_tier_reason(int32_t tier, char *buffer, int64_t cap)
+     * }
+     */
+    public static FunctionDescriptor nm_tier_reason$descriptor() {
+        return nm_tier_reason.DESC;
+    }
+
+    /**
+     * Downcall method handle for:
+     * {@snippet lang=c :
+     * int32_t nm_tier_reason(int32_t tier, char *buffer, int64_t cap)
+     * }
+     */
+    public static MethodHandle nm_tier_reason$handle() {
+        return nm_tier_reason.HANDLE;
+    }
+
+    /**
+     * Address for:
+     * {@snippet lang=c :
+     * int32_t nm_tier_reason(int32_t tier, char *buffer, int64_t cap)
+     * }
+     */
+    public static MemorySegment nm_tier_reason$address() {
+        return nm_tier_reason.ADDR;
+    }
+
+    /**
+     * {@snippet lang=c :
+     * int32_t nm_tier_reason(int32_t tier, char *buffer, int64_t cap)
+     * }
+     */
+    public static int nm_tier_reason(int tier, MemorySegment buffer, long cap) {
+        var mh$ = nm_tier_reason.HANDLE;
+        try {
+            if (TRACE_DOWNCALLS) {
+                traceDowncall("nm_tier_reason", tier, buffer, cap);
             }
             return (int)mh$.invokeExact(tier, buffer, cap);
         } catch (Error | RuntimeException ex) {
