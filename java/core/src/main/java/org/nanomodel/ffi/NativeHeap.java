@@ -11,14 +11,14 @@ import java.lang.invoke.MethodHandle;
  * of many sizes a process holds a hundred megabytes that nobody uses.
  */
 public final class NativeHeap {
+  static final FunctionDescriptor SIGNATURE =
+      FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG);
+
   private static final MethodHandle TRIM =
       Linker.nativeLinker()
           .defaultLookup()
           .find("malloc_trim")
-          .map(address ->
-              Linker.nativeLinker()
-                  .downcallHandle(
-                      address, FunctionDescriptor.of(ValueLayout.JAVA_INT, ValueLayout.JAVA_LONG)))
+          .map(address -> Linker.nativeLinker().downcallHandle(address, SIGNATURE))
           .orElse(null);
 
   private NativeHeap() {}

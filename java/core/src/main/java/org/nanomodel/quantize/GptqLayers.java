@@ -104,7 +104,7 @@ final class GptqLayers implements LayerMethod {
       return;
     }
     try (var walk = new Walk(layer);
-        var beside = exact == null ? null : exact.step(layer.number())) {
+        var beside = beside(layer.number())) {
       List<List<QuantizePlan.Module>> groups = groups(layer);
       if (config.gptq().trueSequential()) {
         for (var group : groups) {
@@ -118,6 +118,17 @@ final class GptqLayers implements LayerMethod {
         walk.finish(beside);
       }
     }
+  }
+
+  /** The block in the float model, for GPTAQ; else null. */
+  private FloatPath.Step beside(int layer) {
+    if (exact == null) {
+      return null;
+    }
+    long start = System.nanoTime();
+    var step = exact.step(layer);
+    clock.since(start, PhaseClock.Phase.FORWARD);
+    return step;
   }
 
   /** The modules to quantize, by the inputs that they share. */
@@ -157,7 +168,7 @@ final class GptqLayers implements LayerMethod {
   private void head(int layer, QuantizePlan.Module module, Sink sink) {
     long start = System.nanoTime();
     try (var input = HeadInput.load(ops.engine(), model, source);
-        var beside = HeadInput.load(ops.engine(), model, source);
+        var beside = exact == null ? null : HeadInput.load(ops.engine(), model, source);
         var gram = gram(module.k());
         var arena = Arena.ofConfined()) {
       TokenRows floatStates = exact == null ? null : exact.states(layer);

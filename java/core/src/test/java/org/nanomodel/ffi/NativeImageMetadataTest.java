@@ -114,9 +114,11 @@ class NativeImageMetadataTest {
         descriptors.add((FunctionDescriptor) method.invoke(null));
       }
     }
-    for (Field field : NativeLibrary.class.getDeclaredFields()) {
-      if (field.getType() == FunctionDescriptor.class) {
-        descriptors.add((FunctionDescriptor) field.get(null));
+    for (var type : List.of(NativeLibrary.class, NativeHeap.class)) {
+      for (Field field : type.getDeclaredFields()) {
+        if (field.getType() == FunctionDescriptor.class) {
+          descriptors.add((FunctionDescriptor) field.get(null));
+        }
       }
     }
     var signatures = new TreeMap<String, ObjectNode>();

@@ -21,7 +21,7 @@ import org.nanomodel.checkpoint.TinyModel;
  */
 class KilledJobTest {
   /** {@code -Dnanomodel.kills=20} for the long form. */
-  private static final int KILLS = Integer.getInteger("nanomodel.kills", 4);
+  private static final int KILLS = Integer.getInteger("nanomodel.kills", 2);
 
   @TempDir Path temp;
 
