@@ -162,12 +162,13 @@ __attribute__((target("avx512f"))) inline float fma_avx512(int64_t rounds) {
 
 /**
  * Multiply-adds from registers: of float32, of pairs of int16, of four int8. And in tiles fed from the caches: of int8, two
- * of those for one of int16, six of bf16 for one of float32.
+ * of those for one of int16, and two, three or six of bf16 for one of more precise floats.
  */
-enum Multiply : int32_t { kFma, kInt16, kInt8, kTilesInt16, kTilesInt8, kTilesFloat };
+enum Multiply : int32_t { kFma, kInt16, kInt8, kTilesInt16, kTilesInt8, kTiles2Bf16, kTiles3Bf16, kTiles6Bf16 };
 
 inline const char* multiply_name(Multiply m) {
-  constexpr const char* kNames[] = {"FMA", "int16", "int8", "AMX int16", "AMX int8", "AMX float32"};
+  constexpr const char* kNames[] = {"FMA",      "int16",      "int8",       "AMX int16",
+                                    "AMX int8", "AMX 2 bf16", "AMX 3 bf16", "AMX 6 bf16"};
   return kNames[m];
 }
 
@@ -319,12 +320,13 @@ class Roofs {
     if (tiles_ == nullptr) tiles_ = std::make_unique<Aligned>(threads * (kLeft + kRight));
     const double seconds = timed(threads, [&](int64_t i) {
       uint8_t* const memory = tiles_->data() + i * (kLeft + kRight);
-      if (what == kTilesFloat)
+      if (what >= kTiles2Bf16)
         multiply_tiles<false>(kTileRounds, memory);
       else
         multiply_tiles<true>(kTileRounds, memory);
     });
-    const double products = 4 * 16 * 16 * (what == kTilesFloat ? 32.0 / 6 : what == kTilesInt16 ? 32 : 64);
+    constexpr double kDepths[] = {32, 64, 32.0 / 2, 32.0 / 3, 32.0 / 6};  // of a tile, from kTilesInt16 on
+    const double products = 4 * 16 * 16 * kDepths[what - kTilesInt16];
     return static_cast<double>(threads * kTileRounds) * 2 * products / seconds;
   }
 

@@ -37,7 +37,7 @@ class Rows {
   Rows& operator=(const Rows&) = delete;
 
   void add(const Row& r) {
-    const bool floats = std::strcmp(r.held_by, "FMA") == 0 || std::strstr(r.held_by, "float") != nullptr,
+    const bool floats = std::strcmp(r.held_by, "FMA") == 0 || std::strstr(r.held_by, "bf16") != nullptr,
                integers = std::strstr(r.held_by, "int") != nullptr;
     std::printf("%-11s %dT %-44s %10.2f us %8.1f %-7s %4.0f %% of %s\n", r.tier.c_str(), r.threads, r.name.c_str(),
                 r.seconds.median * 1e6, r.work / r.seconds.median * 1e-9,

@@ -148,7 +148,7 @@ int main(int argc, char** argv) {
       for (const int64_t k : bench::numbers(options.k)) {
         Module m(engine, static_cast<int>(threads), k, rows);
         const auto K = static_cast<double>(k);
-        const bench::Multiply grams = tier == NM_TIER_AVX512_AMX ? bench::kTilesFloat : bench::kFma;
+        const bench::Multiply grams = tier == NM_TIER_AVX512_AMX ? bench::kTiles6Bf16 : bench::kFma;
         if (wanted("gram")) m.measure(to, "gram", static_cast<double>(rows) * K * K, 1, grams, [&] { m.gram(); });
         if (wanted("factor")) m.measure(to, "factor", K * K * K / 3, 0.5, bench::kFma, [&] { m.factor(); });
         if (wanted("quantize")) m.measure(to, "quantize", K * K * K, 1, bench::kFma, [&] { m.quantize(); });

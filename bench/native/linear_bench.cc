@@ -58,19 +58,19 @@ bool listed(const std::string& list, const char* name) {
 }
 
 /** Tiers that have no float kernels of their own. */
-bool integers_only(int32_t tier) {
-  return tier == NM_TIER_AVX2_VNNI || tier == NM_TIER_AVX512_VNNI || tier == NM_TIER_AVX512_AMX;
-}
+bool integers_only(int32_t tier) { return tier == NM_TIER_AVX2_VNNI || tier == NM_TIER_AVX512_VNNI; }
 
 /** What multiplies: on the tier that has tiles, those from nine rows on. */
 bench::Multiply multiply_of(int32_t tier, const Kind& kind, const Mode& mode, int64_t m) {
-  if (kind.bits == 0) return bench::kFma;
+  const bool tiles = tier == NM_TIER_AVX512_AMX && mode.activations == NM_ACTIVATIONS_NEAR_EXACT;
+  if (kind.bits == 0) return !tiles ? bench::kFma : kind.type == NM_BF16 ? bench::kTiles2Bf16 : bench::kTiles3Bf16;
   if (tier != NM_TIER_AVX512_AMX || m <= 8 || mode.multiply == bench::kFma) return mode.multiply;
   return mode.multiply == bench::kInt16 ? bench::kTilesInt16 : bench::kTilesInt8;
 }
 
-/** Float weights know no modes: they are measured in the first that is listed. */
-bool floats_due(const Options& options, const Mode& mode) {
+/** Float weights know no modes: they are measured in the first that is listed. With tiles they know near-exact. */
+bool floats_due(const Options& options, const Mode& mode, int32_t tier) {
+  if (tier == NM_TIER_AVX512_AMX) return mode.activations == NM_ACTIVATIONS_NEAR_EXACT;
   for (const Mode& one : kModes)
     if (listed(options.activations, one.name)) return &one == &mode;
   return false;
@@ -246,7 +246,7 @@ int main(int argc, char** argv) {
         for (const auto& [n, k] : shapes)
           for (const Kind& kind : kKinds) {
             if (!listed(options.weights, kind.name)) continue;
-            if (kind.bits == 0 && (!floats_due(options, mode) || integers_only(tier))) continue;
+            if (kind.bits == 0 && (!floats_due(options, mode, tier) || integers_only(tier))) continue;
             if (options.errors.empty())
               measure(rows, engine, static_cast<int>(threads), kind, mode, n, k, bench::numbers(options.rows));
             else if (kind.bits != 0)

@@ -11,7 +11,7 @@
 #pragma once
 
 #include "calibrate/gptq.h"
-#include "core/simd.h"
+#include "core/bf16_digits_amx.h"
 #include "core/tiles_amx.h"
 
 namespace nm {
@@ -24,23 +24,13 @@ constexpr int64_t kLeftAt = kDigits * kColumnTiles * kTileBytes, kStepBytes = 2 
 
 int64_t strip_bytes(int64_t rows) { return (rows + kStep - 1) / kStep * kStepBytes; }
 
-/** The nearest bf16, as float32; a NaN stays one. */
-inline __m512i digit(Vec x) {
-  const __m512i bits = _mm512_castps_si512(x.v);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-  const __m512i quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x400000));
-  const __mmask16 nan = _mm512_cmp_ps_mask(x.v, x.v, _CMP_UNORD_Q);
-  return _mm512_and_si512(_mm512_mask_blend_epi32(nan, rounded, quiet), _mm512_set1_epi32(-0x10000));
-}
-
 /** Two rows of 16 columns: each digit of both, side by side. */
 inline void split(Vec even, Vec odd, __m512i (&pairs)[kDigits]) {
   for (__m512i& pair : pairs) {
-    const __m512i low = digit(even), high = digit(odd);
-    pair = _mm512_or_si512(_mm512_srli_epi32(low, 16), high);
-    even = even - Vec{_mm512_castsi512_ps(low)};
-    odd = odd - Vec{_mm512_castsi512_ps(high)};
+    const Vec low = bf16_digit(even), high = bf16_digit(odd);
+    pair = bf16_pairs(low, high);
+    even = even - low;
+    odd = odd - high;
   }
 }
 

@@ -90,8 +90,8 @@ void narrow_rows(Engine& engine, LinearJob& job, const Kernel& kernel, int64_t r
                  const int32_t* cancel) {
   const Image& image = job.image;
   const int64_t blocks = (job.m * image.blocks + 7) / 8 * 8;  // x begins with a cache line
-  // An odd number of cache lines: rows 4096 bytes apart would share a set of the first cache.
-  job.narrow.row_bytes = ((image.columns * kernel.x_bytes + 63) / 64 | 1) * 64;
+  // Tiles of floats take whole 32 columns. An odd number of cache lines: rows 4096 bytes apart would share a set of the first cache.
+  job.narrow.row_bytes = (((image.columns + 31) / 32 * 32 * kernel.x_bytes + 63) / 64 | 1) * 64;
   int32_t* work = engine.shared_work().get<int32_t>((rows * job.narrow.row_bytes + slack) / 4 + 2 * blocks);
   job.narrow.first.sum = work;
   job.narrow.first.scale = reinterpret_cast<float*>(work + blocks);
@@ -161,7 +161,9 @@ const IntegerKernel* integer_kernel(Engine& engine, const Image& image) {
 const TileKernel* tile_kernel(Engine& engine, const Image& image) {
   const int32_t activations = activations_of(engine, image);
   const TileKernels* kernels = engine.kernels().tiles;
-  if (kernels == nullptr || image.layout < kLayoutI8 || activations == NM_ACTIVATIONS_EXACT) return nullptr;
+  if (kernels == nullptr || activations == NM_ACTIVATIONS_EXACT) return nullptr;
+  if (image.layout < kLayoutI8)
+    return engine.activations() == NM_ACTIVATIONS_NEAR_EXACT ? kernels->floats + image.layout : nullptr;
   return (activations == NM_ACTIVATIONS_NEAR_EXACT ? kernels->x16 : kernels->x8) + (image.layout - kLayoutI8);
 }
 
@@ -191,14 +193,15 @@ void linear(Engine& engine, const nm_linear_args& args) {
   job.bias = args.bias;
   job.residual = args.residual;
   job.residual_stride = args.residual_stride;
+  const TileKernel* tiles = tile_kernel(engine, job.image);
   if (const IntegerKernel* integer = integer_kernel(engine, job.image); integer != nullptr) {
     job.x_most = largest_integer(activations_of(engine, job.image));
     job.scale_per_row = job.image.activations != NM_ACTIVATIONS_AUTO && job.x_most != 32767;
-    const TileKernel* tiles = tile_kernel(engine, job.image);
     if (tiles != nullptr && job.m > engine.kernels().tiles->direct_rows)
       return run_tiles(engine, job, *tiles, args.cancel);
     return run_integer(engine, job, *integer, args.cancel);
   }
+  if (tiles != nullptr) return run_tiles(engine, job, *tiles, args.cancel);
   const LinearKernels& kernels = *engine.kernels().linear;
   const LinearKernel& kernel = kernels.by_layout[job.image.layout];
   if (job.m <= kernels.direct_rows)

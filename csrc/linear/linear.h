@@ -100,8 +100,8 @@ struct IntegerKernels {
 };
 
 /**
- * Integer weights times many rows of x, in matrix tiles. An item of work takes kItemRows rows and kItemPanels panels; it
- * unpacks the codes of two panels and kItemDepth / 64 pieces of at most 64 columns into the first cache and uses them for
+ * Weights times rows of x in matrix tiles. An item of work takes kItemRows rows and kItemPanels panels; it
+ * unpacks the weights of two panels and kItemDepth / 64 pieces of at most 64 columns into the first cache and uses them for
  * all its rows. The rows of x of so many columns (512 KB of 16 bits), sums (256 KB) and unfinished int32 sums (256 KB) are
  * to stay in the second cache.
  */
@@ -117,11 +117,15 @@ struct TileKernel {
                   uint8_t* work);
 };
 
-/** By layout, as IntegerKernels. Up to direct_rows those serve, whose sums are the same. */
+/**
+ * By layout, as IntegerKernels; up to direct_rows those serve, whose sums are the same. Those of float weights round x and
+ * serve every M, so that a row is the same in any batch, but only where an engine is asked for near-exact.
+ */
 struct TileKernels {
   int64_t direct_rows;
   TileKernel x16[kIntegerLayouts];
   TileKernel x8[kIntegerLayouts];
+  TileKernel floats[kLayoutI8];
 };
 
 /** What tiles read beyond the last row and column of x, and multiply with zeros or throw away. */

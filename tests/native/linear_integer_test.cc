@@ -171,19 +171,21 @@ NM_TEST(many_rows_and_outputs_and_groups_longer_than_what_is_unpacked_at_once) {
                           {8, 0, 40, 1500, 8, false, true, false}};
   for (const Shape& shape : shapes) {
     const Weight weight(shape, 5);
-    for (const int32_t asked : {NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_INT8})
+    for (const int32_t asked : {NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_INT8}) {
+      nm_weight w = weight.w;
+      w.activations = asked;
+      const Rows rows(w, 33, 127);
       on_every_linear_tier(
-          [&](const TestEngine& engine) {
-            nm_weight w = weight.w;
-            w.activations = asked;
-            check_bits(engine, weight, w, 33, Edge::kEnd, 127);
-          },
+          [&](const TestEngine& engine) { check_bits(engine, weight, *pack(engine, w), rows, Edge::kEnd); },
           NM_ACTIVATIONS_INT8);
+    }
   }
   const Shape shape = {4, 0, 20, 96, 64, false, true, false};
   const Weight weight(shape, 6);
-  on_every_linear_tier([&](const TestEngine& engine) { check_bits(engine, weight, weight.w, 519, Edge::kStart, 127); },
-                       NM_ACTIVATIONS_INT8);
+  const Rows rows(weight.w, 519, 127);
+  on_every_linear_tier(
+      [&](const TestEngine& engine) { check_bits(engine, weight, *pack(engine, weight.w), rows, Edge::kStart); },
+      NM_ACTIVATIONS_INT8);
 }
 
 NM_TEST(sums_of_the_largest_codes_and_int8_activations_do_not_overflow) {

@@ -35,6 +35,7 @@ struct Rows {
           weights += std::fabs(weight_of_k);
         }
         moved.push_back(narrowed(largest) * weights);
+        products.push_back(all - (bias.empty() ? 0 : std::fabs(double{bias[at(n)]})));
         if (!residual.empty()) {
           sum += double{residual[at(i * N + n)]};
           all += std::fabs(double{residual[at(i * N + n)]});
@@ -48,6 +49,7 @@ struct Rows {
   std::vector<float> x, bias, residual;  // without gaps; the last two empty where there are none
   std::vector<double> want, size;        // [M,N]; size: the sum of all |terms|
   std::vector<double> moved;             // by x of 16 bits
+  std::vector<double> products;          // the sum of all |x w|
 };
 
 std::vector<Rows> rows_of(const Weight& weight, std::initializer_list<int64_t> ms) {
@@ -78,6 +80,9 @@ void check_product(const TestEngine& engine, const Weight& weight, const Rows& r
 
   const double roundings = engine.tier() == NM_TIER_REFERENCE ? 1 : weight.roundings();
   const bool int16 = engine.tier() != NM_TIER_REFERENCE && s.bits != 0 && activations == NM_ACTIVATIONS_AUTO;
+  // Two bf16 hold a number but for 2^-16 of it. Of other weights, two digits as well, the products of the second ones are
+  // left out, 2^-16 again.
+  const bool digits = engine.tier() == NM_TIER_AVX512_AMX && s.bits == 0 && activations == NM_ACTIVATIONS_NEAR_EXACT;
   std::vector<float> got;
   for (int64_t i = 0; i < m; i++) {
     got.insert(got.end(), y.begin() + i * y_stride, y.begin() + i * y_stride + s.n);
@@ -87,7 +92,8 @@ void check_product(const TestEngine& engine, const Weight& weight, const Rows& r
   const std::string what =
       nmtest::text("%s, M %lld, %s", name(s).c_str(), static_cast<long long>(m), engine.tier_name());
   nmtest::check_close(what.c_str(), got.data(), rows.want.data(), static_cast<int64_t>(got.size()), [&](int64_t i) {
-    const double moved = int16 ? rows.moved[at(i)] : 0;
+    const double of_digits = (s.type == NM_BF16 ? 0x1p-16 : 3 * 0x1p-16) * rows.products[at(i)];
+    const double moved = int16 ? rows.moved[at(i)] : digits ? of_digits : 0;
     return nmtest::gamma(roundings) * (rows.size[at(i)] + moved) + moved;
   });
 }
@@ -135,8 +141,8 @@ NM_TEST(every_layout_agrees_with_float64_and_stays_inside_its_arrays) {
     const Edge edge = seed % 2 == 0 ? Edge::kEnd : Edge::kStart;
     const Weight weight(shape, ++seed, edge);
     const std::vector<Rows> all = rows_of(weight, {1, 2, 3, 4, 5, 6, 7, 8, 14, 37});
-    for (const int32_t activations : {NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_EXACT}) {
-      if (shape.bits == 0 && activations == NM_ACTIVATIONS_EXACT) continue;
+    for (const int32_t activations : {NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_EXACT, NM_ACTIVATIONS_NEAR_EXACT}) {
+      if (shape.bits == 0 ? activations == NM_ACTIVATIONS_EXACT : activations == NM_ACTIVATIONS_NEAR_EXACT) continue;
       on_every_linear_tier(
           [&](const TestEngine& engine) {
             const auto image = pack(engine, weight.w, edge);
@@ -199,6 +205,37 @@ NM_TEST(a_row_has_the_same_bits_alone_and_in_any_batch_threads_and_vector_tier) 
                                 all.data() + from * s.n, m * s.n);
       }
     });
+  }
+}
+
+NM_TEST(near_exact_float_weights_give_a_row_the_same_bits_in_any_batch_and_by_any_threads) {
+  for (const int32_t type : {NM_F32, NM_F16, NM_BF16}) {
+    const Shape s = {0, type, 290, 700, 0, false, false, false};
+    const Weight weight(s, 11);
+    constexpr int64_t kRows = 270;
+    Guarded<float> x(kRows * s.k);
+    fill(x, 4);
+    x[20 * s.k + 5] = INFINITY;
+    for (const int32_t tier : tiers()) {
+      std::vector<float> first;
+      for (const int32_t threads : {1, 3}) {
+        const TestEngine engine(tier, threads, NM_ACTIVATIONS_NEAR_EXACT);
+        const auto image = pack(engine, weight.w);
+        Guarded<float> all(kRows * s.n), some(kRows * s.n);
+        nm_linear_args a = linear_args(*image, kRows, x.data(), s.k, all.data(), s.n);
+        NM_OK_CALL(nm_linear(engine, &a));
+        if (first.empty()) first.assign(all.begin(), all.end());
+        nmtest::check_same_bits(engine.tier_name(), all.data(), first.data(), kRows * s.n);
+        for (int64_t i = 0; i < kRows; i++)
+          for (int64_t n = 0; n < s.n; n++) NM_CHECK(std::isfinite(all[i * s.n + n]) == (i != 20));
+        for (const int64_t m : {1, 2, 15, 16, 17, 37}) {
+          const int64_t from = 260 - m;
+          a = linear_args(*image, m, x.data() + from * s.k, s.k, some.data(), s.n);
+          NM_OK_CALL(nm_linear(engine, &a));
+          nmtest::check_same_bits(engine.tier_name(), some.data(), all.data() + from * s.n, m * s.n);
+        }
+      }
+    }
   }
 }
 
