@@ -8,8 +8,8 @@ import java.util.HashMap;
 import java.util.Map;
 
 /**
- * The side of a peer: a process that Peers.java starts and asks, line by line, so that peers take turns and none can
- * disturb another. What is asked:
+ * The side of a peer: a process that Peers.java starts and asks, line by line, so that peers take
+ * turns and none can disturb another. What is asked:
  *
  * <pre>
  * linear ID KIND SIZE M LAYERS THREADS   y[M,SIZE] = x[M,SIZE] W^T, through LAYERS weights one after another
@@ -69,7 +69,10 @@ final class Driver {
       try {
         answer = "ok " + driver.answer(line.split(" "));
       } catch (Throwable e) { // a peer may lack anything: a class, a symbol, an instruction
-        answer = "no " + String.valueOf(e.getMessage() == null ? e : e.getMessage()).replaceAll("\\s+", " ");
+        answer =
+            "no "
+                + String.valueOf(e.getMessage() == null ? e : e.getMessage())
+                    .replaceAll("\\s+", " ");
       }
       System.out.println("> " + answer);
       System.out.flush();
@@ -82,7 +85,9 @@ final class Driver {
       case "linear" -> {
         int layers = number(words[5]);
         var linear =
-            new Linear(peer.linear(words[2], number(words[3]), number(words[4]), layers, number(words[6])), layers);
+            new Linear(
+                peer.linear(words[2], number(words[3]), number(words[4]), layers, number(words[6])),
+                layers);
         for (long start = System.nanoTime(); since(start) < WARM_UP_SECONDS; ) {
           linear.pass.run();
         }
@@ -116,7 +121,10 @@ final class Driver {
     };
   }
 
-  /** The median of the passes that fit into a moment; where more than one do, the first wakes threads and is left out. */
+  /**
+   * The median of the passes that fit into a moment; where more than one do, the first wakes
+   * threads and is left out.
+   */
   private static double sample(Linear linear) throws Exception {
     double[] seconds = new double[0];
     for (double all = 0; all < SAMPLED_SECONDS; ) {
@@ -126,7 +134,8 @@ final class Driver {
       seconds[seconds.length - 1] = since(start);
       all += seconds[seconds.length - 1];
     }
-    double[] sorted = seconds.length == 1 ? seconds : Arrays.copyOfRange(seconds, 1, seconds.length);
+    double[] sorted =
+        seconds.length == 1 ? seconds : Arrays.copyOfRange(seconds, 1, seconds.length);
     Arrays.sort(sorted);
     return sorted[sorted.length / 2] / linear.layers;
   }

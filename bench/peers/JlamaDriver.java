@@ -15,7 +15,8 @@ import java.util.List;
 import java.util.Optional;
 
 /**
- * Jlama with its native kernels: Q4 weights in blocks of 32, inputs rounded to 8 bits, as its models have them.
+ * Jlama with its native kernels: Q4 weights in blocks of 32, inputs rounded to 8 bits, as its
+ * models have them.
  *
  * <pre>
  * java JlamaDriver.java                   answers Peers.java
@@ -51,7 +52,9 @@ final class JlamaDriver implements Driver.Peer {
     start(wanted);
     List<AbstractTensor> weights = new ArrayList<>();
     var floats = new FloatBufferTensor(size, size);
-    floats.getMemorySegment().copyFrom(java.lang.foreign.MemorySegment.ofArray(Driver.weights(size)));
+    floats
+        .getMemorySegment()
+        .copyFrom(java.lang.foreign.MemorySegment.ofArray(Driver.weights(size)));
     for (int i = 0; i < layers; i++) {
       weights.add(floats.quantize(DType.Q4));
     }

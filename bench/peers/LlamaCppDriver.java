@@ -21,9 +21,9 @@ import java.util.Map;
 import java.util.Optional;
 
 /**
- * llama.cpp and its ggml through their C API, from the shared libraries of a folder. Weights lie where llama.cpp would
- * put them: in the first of the CPU's extra buffers (AMX, repacked) that takes their type. Threads are a pool that lives
- * on, as in llama-bench.
+ * llama.cpp and its ggml through their C API, from the shared libraries of a folder. Weights lie
+ * where llama.cpp would put them: in the first of the CPU's extra buffers (AMX, repacked), which
+ * takes these types. Threads are a pool that lives on, as in llama-bench.
  *
  * <pre>
  * java LlamaCppDriver.java FOLDER                              answers Peers.java
@@ -32,8 +32,8 @@ import java.util.Optional;
  */
 final class LlamaCppDriver implements Driver.Peer {
   /**
-   * Stands for structs whose fields differ from version to version: those go by value on the stack, or come through a
-   * hidden pointer, where a larger one does no harm.
+   * Stands for structs whose fields differ from version to version: those go by value on the stack,
+   * or come through a hidden pointer, where a larger one does no harm.
    */
   private static final MemoryLayout BLOB = blob(512);
 
@@ -41,7 +41,7 @@ final class LlamaCppDriver implements Driver.Peer {
 
   private static final MemoryLayout INIT_PARAMS =
       MemoryLayout.structLayout(JAVA_LONG, ADDRESS, JAVA_BOOLEAN, MemoryLayout.paddingLayout(7));
-  private static final Map<String, Integer> TYPES = Map.of("q4_0", 2, "q8_0", 8, "q4_K", 12);
+  private static final Map<String, Integer> TYPES = Map.of("q4_0", 2, "q4_K", 12);
   private static final int F32 = 0;
   private static final int FTYPE_Q4_0 = 2;
   private static final int ANY_DEVICE_CPU = 0;
@@ -58,8 +58,11 @@ final class LlamaCppDriver implements Driver.Peer {
     }
     function("ggml_backend_load_all_from_path", null, ADDRESS).invoke(text(folder));
     function("llama_backend_init", null).invoke();
-    device = (MemorySegment) function("ggml_backend_dev_by_type", ADDRESS, JAVA_INT).invoke(ANY_DEVICE_CPU);
-    registry = (MemorySegment) function("ggml_backend_dev_backend_reg", ADDRESS, ADDRESS).invoke(device);
+    device =
+        (MemorySegment)
+            function("ggml_backend_dev_by_type", ADDRESS, JAVA_INT).invoke(ANY_DEVICE_CPU);
+    registry =
+        (MemorySegment) function("ggml_backend_dev_backend_reg", ADDRESS, ADDRESS).invoke(device);
   }
 
   public static void main(String[] args) throws Throwable {
@@ -78,14 +81,16 @@ final class LlamaCppDriver implements Driver.Peer {
   private static Path find(Path folder, String prefix) throws IOException {
     try (var files = Files.list(folder)) {
       return files
-          .filter(f -> f.getFileName().toString().startsWith(prefix) && f.toString().endsWith(".so"))
+          .filter(
+              f -> f.getFileName().toString().startsWith(prefix) && f.toString().endsWith(".so"))
           .findFirst()
           .orElseThrow(() -> new IOException("no " + prefix + "*.so in " + folder));
     }
   }
 
   @Override
-  public Driver.Pass linear(String kind, int size, int m, int layers, int threads) throws Exception {
+  public Driver.Pass linear(String kind, int size, int m, int layers, int threads)
+      throws Exception {
     if (!TYPES.containsKey(kind)) {
       throw new UnsupportedOperationException("no weights of type " + kind);
     }
@@ -100,7 +105,8 @@ final class LlamaCppDriver implements Driver.Peer {
 
   /** A graph of matrix products, each one's output the next one's input. */
   private final class Chain implements Driver.Pass {
-    private final MethodHandle compute = function("ggml_backend_graph_compute", JAVA_INT, ADDRESS, ADDRESS);
+    private final MethodHandle compute =
+        function("ggml_backend_graph_compute", JAVA_INT, ADDRESS, ADDRESS);
     private final MethodHandle newTensor =
         function("ggml_new_tensor_2d", ADDRESS, ADDRESS, JAVA_INT, JAVA_LONG, JAVA_LONG);
     private final MethodHandle setTensor =
@@ -111,9 +117,11 @@ final class LlamaCppDriver implements Driver.Peer {
     Chain(int type, int size, int m, int layers, int threads) throws Throwable {
       backend =
           (MemorySegment)
-              function("ggml_backend_dev_init", ADDRESS, ADDRESS, ADDRESS).invoke(device, MemorySegment.NULL);
+              function("ggml_backend_dev_init", ADDRESS, ADDRESS, ADDRESS)
+                  .invoke(device, MemorySegment.NULL);
       ofCpu("ggml_backend_set_n_threads", null, ADDRESS, JAVA_INT).invoke(backend, threads);
-      ofCpu("ggml_backend_cpu_set_threadpool", null, ADDRESS, ADDRESS).invoke(backend, threadPool(threads));
+      ofCpu("ggml_backend_cpu_set_threadpool", null, ADDRESS, ADDRESS)
+          .invoke(backend, threadPool(threads));
       List<MemorySegment> weights = weights(type, size, layers);
 
       MemorySegment context = context();
@@ -125,7 +133,8 @@ final class LlamaCppDriver implements Driver.Peer {
       }
       graph = (MemorySegment) function("ggml_new_graph", ADDRESS, ADDRESS).invoke(context);
       function("ggml_build_forward_expand", null, ADDRESS, ADDRESS).invoke(graph, x);
-      function("ggml_backend_alloc_ctx_tensors", ADDRESS, ADDRESS, ADDRESS).invoke(context, backend);
+      function("ggml_backend_alloc_ctx_tensors", ADDRESS, ADDRESS, ADDRESS)
+          .invoke(context, backend);
       try (var scratch = Arena.ofConfined()) {
         MemorySegment data = scratch.allocateFrom(JAVA_FLOAT, Driver.inputs(size * m));
         setTensor.invoke(first, data, 0L, data.byteSize());
@@ -138,15 +147,27 @@ final class LlamaCppDriver implements Driver.Peer {
       for (int i = 0; i < layers; i++) {
         weights.add((MemorySegment) newTensor.invoke(context, type, (long) size, (long) size));
       }
-      function("ggml_backend_alloc_ctx_tensors_from_buft", ADDRESS, ADDRESS, ADDRESS).invoke(context, buffers());
+      function("ggml_backend_alloc_ctx_tensors_from_buft", ADDRESS, ADDRESS, ADDRESS)
+          .invoke(context, buffers());
       MethodHandle round =
           function(
-              "ggml_quantize_chunk", JAVA_LONG, JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG, JAVA_LONG, JAVA_LONG, ADDRESS);
+              "ggml_quantize_chunk",
+              JAVA_LONG,
+              JAVA_INT,
+              ADDRESS,
+              ADDRESS,
+              JAVA_LONG,
+              JAVA_LONG,
+              JAVA_LONG,
+              ADDRESS);
       try (var scratch = Arena.ofConfined()) {
         MemorySegment floats = scratch.allocate(JAVA_FLOAT, (long) size * size);
         MemorySegment blocks = scratch.allocate(2L * size * size);
         MemorySegment.copy(Driver.weights(size), 0, floats, JAVA_FLOAT, 0, size * size);
-        long bytes = (long) round.invoke(type, floats, blocks, 0L, (long) size, (long) size, MemorySegment.NULL);
+        long bytes =
+            (long)
+                round.invoke(
+                    type, floats, blocks, 0L, (long) size, (long) size, MemorySegment.NULL);
         for (MemorySegment w : weights) {
           setTensor.invoke(w, blocks, 0L, bytes);
         }
@@ -157,11 +178,13 @@ final class LlamaCppDriver implements Driver.Peer {
     /** The CPU's first extra kind of buffer, or its plain one. */
     private MemorySegment buffers() throws Throwable {
       var extra =
-          (MemorySegment) ofCpu("ggml_backend_dev_get_extra_bufts", ADDRESS, ADDRESS).invoke(device);
+          (MemorySegment)
+              ofCpu("ggml_backend_dev_get_extra_bufts", ADDRESS, ADDRESS).invoke(device);
       MemorySegment first = extra.reinterpret(ADDRESS.byteSize()).get(ADDRESS, 0);
       return first.address() != 0
           ? first
-          : (MemorySegment) function("ggml_backend_dev_buffer_type", ADDRESS, ADDRESS).invoke(device);
+          : (MemorySegment)
+              function("ggml_backend_dev_buffer_type", ADDRESS, ADDRESS).invoke(device);
     }
 
     private MemorySegment context() throws Throwable {
@@ -197,10 +220,10 @@ final class LlamaCppDriver implements Driver.Peer {
   private final class Loaded implements Driver.Model {
     private static final int CONTEXT = 1024;
 
-    private final MethodHandle batch =
-        function("llama_batch_get_one", BLOB, ADDRESS, JAVA_INT);
+    private final MethodHandle batch = function("llama_batch_get_one", BLOB, ADDRESS, JAVA_INT);
     private final MethodHandle decode = function("llama_decode", JAVA_INT, ADDRESS, BLOB);
-    private final MethodHandle logits = function("llama_get_logits_ith", ADDRESS, ADDRESS, JAVA_INT);
+    private final MethodHandle logits =
+        function("llama_get_logits_ith", ADDRESS, ADDRESS, JAVA_INT);
     private final MethodHandle clear = function("llama_memory_clear", null, ADDRESS, JAVA_BOOLEAN);
     private final SegmentAllocator scratch = SegmentAllocator.prefixAllocator(arena.allocate(BLOB));
     private final MemorySegment ids = arena.allocate(JAVA_INT, CONTEXT);
@@ -209,20 +232,29 @@ final class LlamaCppDriver implements Driver.Peer {
     private final int vocabulary;
 
     Loaded(Path path, int threads) throws Throwable {
-      var params = (MemorySegment) function("llama_model_default_params", BLOB).invoke((SegmentAllocator) arena);
+      var params =
+          (MemorySegment)
+              function("llama_model_default_params", BLOB).invoke((SegmentAllocator) arena);
       var model =
           (MemorySegment)
-              function("llama_model_load_from_file", ADDRESS, ADDRESS, BLOB).invoke(text(path), params);
+              function("llama_model_load_from_file", ADDRESS, ADDRESS, BLOB)
+                  .invoke(text(path), params);
       if (model.address() == 0) {
         throw new IOException("llama.cpp cannot load " + path);
       }
-      var of = (MemorySegment) function("llama_context_default_params", BLOB).invoke((SegmentAllocator) arena);
+      var of =
+          (MemorySegment)
+              function("llama_context_default_params", BLOB).invoke((SegmentAllocator) arena);
       of.set(JAVA_INT, 0, CONTEXT); // n_ctx; n_batch and n_ubatch as they are, 2048 and 512
-      context = (MemorySegment) function("llama_init_from_model", ADDRESS, ADDRESS, BLOB).invoke(model, of);
+      context =
+          (MemorySegment)
+              function("llama_init_from_model", ADDRESS, ADDRESS, BLOB).invoke(model, of);
       memory = (MemorySegment) function("llama_get_memory", ADDRESS, ADDRESS).invoke(context);
-      function("llama_set_n_threads", null, ADDRESS, JAVA_INT, JAVA_INT).invoke(context, threads, threads);
+      function("llama_set_n_threads", null, ADDRESS, JAVA_INT, JAVA_INT)
+          .invoke(context, threads, threads);
       MemorySegment pool = threadPool(threads);
-      function("llama_attach_threadpool", null, ADDRESS, ADDRESS, ADDRESS).invoke(context, pool, pool);
+      function("llama_attach_threadpool", null, ADDRESS, ADDRESS, ADDRESS)
+          .invoke(context, pool, pool);
       var words = (MemorySegment) function("llama_model_get_vocab", ADDRESS, ADDRESS).invoke(model);
       vocabulary = (int) function("llama_vocab_n_tokens", JAVA_INT, ADDRESS).invoke(words);
     }
@@ -258,7 +290,8 @@ final class LlamaCppDriver implements Driver.Peer {
 
   private void quantize(Path from, Path to) throws Throwable {
     var params =
-        (MemorySegment) function("llama_model_quantize_default_params", BLOB).invoke((SegmentAllocator) arena);
+        (MemorySegment)
+            function("llama_model_quantize_default_params", BLOB).invoke((SegmentAllocator) arena);
     params.set(JAVA_INT, 4, FTYPE_Q4_0);
     params.set(JAVA_BOOLEAN, 16, true); // of what is quantized already, too
     check(
@@ -271,7 +304,8 @@ final class LlamaCppDriver implements Driver.Peer {
   private MemorySegment threadPool(int threads) throws Throwable {
     var params =
         (MemorySegment)
-            function("ggml_threadpool_params_default", THREADPOOL_PARAMS, JAVA_INT).invoke((SegmentAllocator) arena, threads);
+            function("ggml_threadpool_params_default", THREADPOOL_PARAMS, JAVA_INT)
+                .invoke((SegmentAllocator) arena, threads);
     return (MemorySegment) ofCpu("ggml_threadpool_new", ADDRESS, ADDRESS).invoke(params);
   }
 
@@ -287,7 +321,8 @@ final class LlamaCppDriver implements Driver.Peer {
   }
 
   /** A function of the library that ggml chose for this CPU. */
-  private MethodHandle ofCpu(String name, MemoryLayout result, MemoryLayout... arguments) throws Throwable {
+  private MethodHandle ofCpu(String name, MemoryLayout result, MemoryLayout... arguments)
+      throws Throwable {
     var symbol =
         (MemorySegment)
             function("ggml_backend_reg_get_proc_address", ADDRESS, ADDRESS, ADDRESS)
@@ -298,11 +333,14 @@ final class LlamaCppDriver implements Driver.Peer {
         .orElseThrow(() -> new UnsupportedOperationException("the CPU's library has no " + name));
   }
 
-  private static MethodHandle bind(MemorySegment symbol, MemoryLayout result, MemoryLayout... arguments) {
+  private static MethodHandle bind(
+      MemorySegment symbol, MemoryLayout result, MemoryLayout... arguments) {
     return Linker.nativeLinker()
         .downcallHandle(
             symbol,
-            result == null ? FunctionDescriptor.ofVoid(arguments) : FunctionDescriptor.of(result, arguments));
+            result == null
+                ? FunctionDescriptor.ofVoid(arguments)
+                : FunctionDescriptor.of(result, arguments));
   }
 
   private MemorySegment text(Path path) {

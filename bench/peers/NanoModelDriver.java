@@ -35,8 +35,9 @@ import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
 
 /**
- * This engine. Kinds of linear: i4 (groups of 128, 16-bit inputs), i4-int8 (8-bit inputs), w8a8 (whole rows), bf16, and
- * read: a plain read of as many bytes as i4 has, the limit of a decode step, from bench/native/roofs.cc.
+ * This engine. Kinds of linear: i4 (groups of 128, 16-bit inputs), i4-int8 (8-bit inputs), w8a8
+ * (whole rows), bf16, and read: a plain read of as many bytes as i4 has, the limit of a decode
+ * step, from bench/native/roofs.cc.
  */
 final class NanoModelDriver implements Driver.Peer {
   private static final int GROUP = 128;
@@ -46,7 +47,8 @@ final class NanoModelDriver implements Driver.Peer {
   }
 
   @Override
-  public Driver.Pass linear(String kind, int size, int m, int layers, int threads) throws Exception {
+  public Driver.Pass linear(String kind, int size, int m, int layers, int threads)
+      throws Exception {
     Activations activations =
         kind.equals("i4-int8") || kind.equals("w8a8") ? Activations.INT8 : Activations.NEAR_EXACT;
     Engine engine =
@@ -89,7 +91,8 @@ final class NanoModelDriver implements Driver.Peer {
       return new FloatWeight(DataType.BF16, size, size, halves);
     }
     boolean whole = kind.equals("w8a8");
-    var q = QuantizedWeight.allocate(scratch, whole ? 8 : 4, size, size, whole ? size : GROUP, null);
+    var q =
+        QuantizedWeight.allocate(scratch, whole ? 8 : 4, size, size, whole ? size : GROUP, null);
     Tensor floats = Tensor.allocate(scratch, DataType.F32, size, size);
     MemorySegment.copy(w, 0, floats.segment(), JAVA_FLOAT, 0, w.length);
     engine.ops().rtn(q, floats, Symmetry.SYMMETRIC, DataType.F32);
@@ -109,7 +112,8 @@ final class NanoModelDriver implements Driver.Peer {
             "nmbench_read",
             FunctionDescriptor.of(JAVA_DOUBLE, ADDRESS, ADDRESS, JAVA_LONG));
     MemorySegment memory = arena.allocate(bytes, 64).fill((byte) 1);
-    int tier = engine.tier().startsWith("avx2") ? NM_TIER_AVX2() : NM_TIER_AVX512(); // how wide to read
+    int tier =
+        engine.tier().startsWith("avx2") ? NM_TIER_AVX2() : NM_TIER_AVX512(); // how wide to read
     try {
       var roofs = (MemorySegment) create.invoke(engine.threads(), tier);
       return () -> {

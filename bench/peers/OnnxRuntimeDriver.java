@@ -10,8 +10,9 @@ import java.nio.charset.StandardCharsets;
 import java.util.Map;
 
 /**
- * ONNX Runtime's MatMulNBits: 4 bits in blocks of 128; kind accuracy4 lets it round inputs to 8 bits, accuracy0 keeps
- * them in float32. The model is a chain of such nodes, written here as protobuf bytes.
+ * ONNX Runtime's MatMulNBits: 4 bits in blocks of 128; kind accuracy4 lets it round inputs to 8
+ * bits, accuracy0 keeps them in float32. The model is a chain of such nodes, written here as
+ * protobuf bytes.
  */
 final class OnnxRuntimeDriver implements Driver.Peer {
   private static final int BLOCK = 128;
@@ -23,7 +24,8 @@ final class OnnxRuntimeDriver implements Driver.Peer {
   }
 
   @Override
-  public Driver.Pass linear(String kind, int size, int m, int layers, int threads) throws Exception {
+  public Driver.Pass linear(String kind, int size, int m, int layers, int threads)
+      throws Exception {
     byte[] model = model(size, m, layers, kind.equals("accuracy4") ? 4 : 0);
     var environment = OrtEnvironment.getEnvironment();
     var options = new OrtSession.SessionOptions();
@@ -38,7 +40,8 @@ final class OnnxRuntimeDriver implements Driver.Peer {
     return () -> session.run(x).close();
   }
 
-  // ---- ModelProto: only the fields that a chain of nodes needs, by their numbers in onnx.proto ----
+  // ---- ModelProto: only the fields that a chain of nodes needs, by their numbers in onnx.proto
+  // ----
 
   private static byte[] model(int size, int m, int layers, int accuracy) {
     var graph = new Message();
@@ -50,19 +53,19 @@ final class OnnxRuntimeDriver implements Driver.Peer {
     int blocks = size / BLOCK;
     byte[] codes = new byte[size * size / 2];
     ByteBuffer scales = ByteBuffer.allocate(4 * size * blocks).order(ByteOrder.LITTLE_ENDIAN);
-      for (int block = 0; block < size * blocks; block++) {
-        float most = 0;
-        for (int k = 0; k < BLOCK; k++) {
-          most = Math.max(most, Math.abs(w[block * BLOCK + k]));
-        }
-        float scale = most / 7;
-        scales.putFloat(scale);
-        for (int k = 0; k < BLOCK; k += 2) {
-          int low = 8 + Math.round(w[block * BLOCK + k] / scale);
-          int high = 8 + Math.round(w[block * BLOCK + k + 1] / scale);
-          codes[(block * BLOCK + k) / 2] = (byte) (low | high << 4);
-        }
+    for (int block = 0; block < size * blocks; block++) {
+      float most = 0;
+      for (int k = 0; k < BLOCK; k++) {
+        most = Math.max(most, Math.abs(w[block * BLOCK + k]));
       }
+      float scale = most / 7;
+      scales.putFloat(scale);
+      for (int k = 0; k < BLOCK; k += 2) {
+        int low = 8 + Math.round(w[block * BLOCK + k] / scale);
+        int high = 8 + Math.round(w[block * BLOCK + k + 1] / scale);
+        codes[(block * BLOCK + k) / 2] = (byte) (low | high << 4);
+      }
+    }
     for (int i = 0; i < layers; i++) {
       graph.message(5, tensor("w" + i, UINT8, codes, size, blocks, BLOCK / 2));
       graph.message(5, tensor("s" + i, FLOAT, scales.array(), size * blocks));
@@ -76,7 +79,8 @@ final class OnnxRuntimeDriver implements Driver.Peer {
   }
 
   private static Message node(int i, int size, int accuracy) {
-    var node = new Message().text(1, "x" + i).text(1, "w" + i).text(1, "s" + i).text(2, "x" + (i + 1));
+    var node =
+        new Message().text(1, "x" + i).text(1, "w" + i).text(1, "s" + i).text(2, "x" + (i + 1));
     node.text(4, "MatMulNBits").text(7, "com.microsoft");
     node.message(5, attribute("K", size)).message(5, attribute("N", size));
     node.message(5, attribute("bits", 4)).message(5, attribute("block_size", BLOCK));
@@ -96,7 +100,10 @@ final class OnnxRuntimeDriver implements Driver.Peer {
   }
 
   private static Message value(String name, int m, int size) {
-    var shape = new Message().message(1, new Message().number(1, m)).message(1, new Message().number(1, size));
+    var shape =
+        new Message()
+            .message(1, new Message().number(1, m))
+            .message(1, new Message().number(1, size));
     var tensor = new Message().number(1, FLOAT).message(2, shape);
     return new Message().text(1, name).message(2, new Message().message(1, tensor));
   }

@@ -10,7 +10,8 @@ import java.util.concurrent.TimeUnit;
 
 /** A running driver, which Driver.java describes, as the one that asks sees it. */
 final class PeerProcess implements AutoCloseable {
-  private static final long PAUSE_MILLIS = 30; // the threads of the one before may spin on for a while
+  private static final long PAUSE_MILLIS =
+      30; // the threads of the one before may spin on for a while
 
   private final String name;
   private final Process process;

@@ -39,25 +39,77 @@ final class PeerTables {
     int from = page.indexOf(FROM) + FROM.length();
     int to = page.indexOf(TO);
     if (from < FROM.length() || to < from) {
-      throw new IOException("no place for tables in " + file + ": the lines " + FROM + " and " + TO);
+      throw new IOException(
+          "no place for tables in " + file + ": the lines " + FROM + " and " + TO);
     }
-    Files.writeString(file, page.substring(0, from) + "\n\n" + out.toString().strip() + "\n\n" + page.substring(to));
+    Files.writeString(
+        file,
+        page.substring(0, from) + "\n\n" + out.toString().strip() + "\n\n" + page.substring(to));
   }
 
-  // ---- goals: ratios, the median of those of each round, since its samples met the same moment ----
+  // ---- goals: ratios, the median of those of each round, since its samples met the same moment
+  // ----
 
   private void goals() {
     out.append("| goal | wanted | 1 thread | 2 threads |\n|---|---|---:|---:|\n");
-    goal("M = 1, int4 near-exact: speed against ggml Q4_0", 1.1, "linear m1", "seconds", "nanomodel i4", "llama.cpp q4_0");
-    goal("M = 1, int4 near-exact: share of a plain read", 0.8, "linear m1", "seconds", "nanomodel i4", "nanomodel read");
-    goal("M = 512, int4 near-exact: against ggml Q4_0", 4, "linear m512", "seconds", "nanomodel i4", "llama.cpp q4_0");
-    goal("M = 512, int4 with int8 inputs: against ggml Q4_0", 4, "linear m512", "seconds", "nanomodel i4-int8", "llama.cpp q4_0");
-    goal("M = 512, int4 near-exact: against PyTorch bf16", 1, "linear m512", "seconds", "nanomodel i4", "torch bf16");
-    goal("M = 512, W8A8: against oneDNN (in PyTorch)", 1, "linear m512", "seconds", "nanomodel w8a8", "torch w8a8");
+    goal(
+        "M = 1, int4 near-exact: speed against ggml Q4_0",
+        1.1,
+        "linear m1",
+        "seconds",
+        "nanomodel i4",
+        "llama.cpp q4_0");
+    goal(
+        "M = 1, int4 near-exact: share of a plain read",
+        0.8,
+        "linear m1",
+        "seconds",
+        "nanomodel i4",
+        "nanomodel read");
+    goal(
+        "M = 512, int4 near-exact: against ggml Q4_0",
+        4,
+        "linear m512",
+        "seconds",
+        "nanomodel i4",
+        "llama.cpp q4_0");
+    goal(
+        "M = 512, int4 with int8 inputs: against ggml Q4_0",
+        4,
+        "linear m512",
+        "seconds",
+        "nanomodel i4-int8",
+        "llama.cpp q4_0");
+    goal(
+        "M = 512, int4 near-exact: against PyTorch bf16",
+        1,
+        "linear m512",
+        "seconds",
+        "nanomodel i4",
+        "torch bf16");
+    goal(
+        "M = 512, W8A8: against oneDNN (in PyTorch)",
+        1,
+        "linear m512",
+        "seconds",
+        "nanomodel w8a8",
+        "torch w8a8");
     for (String peer : List.of("llama.cpp", "jlama")) {
       boolean llama = peer.equals("llama.cpp");
-      goal("1.1 B, decode: against " + peer, llama ? 1.15 : 2, "model random-llama", "decode", "nanomodel", peer);
-      goal("1.1 B, prefill: against " + peer, llama ? 4 : 20, "model random-llama", "prefill", "nanomodel", peer);
+      goal(
+          "1.1 B, decode: against " + peer,
+          llama ? 1.15 : 2,
+          "model random-llama",
+          "decode",
+          "nanomodel",
+          peer);
+      goal(
+          "1.1 B, prefill: against " + peer,
+          llama ? 4 : 20,
+          "model random-llama",
+          "prefill",
+          "nanomodel",
+          peer);
       goal(
           "1.1 B, prefill with int8 inputs: against " + peer,
           llama ? 4 : 20,
@@ -94,11 +146,10 @@ final class PeerTables {
         double work = 2.0 * one.path("m").asInt() * Math.pow(one.path("size").asInt(), 2);
         one.path("seconds")
             .properties()
-            .forEach(
-                kind ->
-                    cells
-                        .computeIfAbsent(kind.getKey(), k -> new LinkedHashMap<>())
-                        .put(column, number(work / median(kind.getValue()) / 1e9)));
+            .forEach(kind ->
+                cells
+                    .computeIfAbsent(kind.getKey(), k -> new LinkedHashMap<>())
+                    .put(column, number(work / median(kind.getValue()) / 1e9)));
       }
     }
     if (columns.isEmpty()) {
@@ -106,7 +157,11 @@ final class PeerTables {
     }
     List<String> all = columns.values().stream().flatMap(List::stream).toList();
     out.append("4096 x 4096, GOP/s (2 M N K a second):\n\n");
-    out.append("| | ").append(String.join(" | ", all)).append(" |\n|---|").append("---:|".repeat(all.size())).append('\n');
+    out.append("| | ")
+        .append(String.join(" | ", all))
+        .append(" |\n|---|")
+        .append("---:|".repeat(all.size()))
+        .append('\n');
     cells.forEach((kind, row) -> {
       out.append("| ").append(kind);
       all.forEach(column -> out.append(" | ").append(row.getOrDefault(column, "")));
@@ -122,8 +177,9 @@ final class PeerTables {
         continue;
       }
       if (!any) {
-        out.append("| model | threads | by | prefill %s, tokens/s | decode %s, tokens/s | resident, MB | first token, s |\n"
-            .formatted(one.path("prompt").asText(), one.path("generated").asText()));
+        out.append(
+            "| model | threads | by | prefill %s, tokens/s | decode %s, tokens/s | resident, MB | first token, s |\n"
+                .formatted(one.path("prompt").asText(), one.path("generated").asText()));
         out.append("|---|---:|---|---:|---:|---:|---:|\n");
         any = true;
       }
@@ -131,18 +187,19 @@ final class PeerTables {
       DoubleUnaryOperator writing = seconds -> one.path("generated").asInt() / seconds;
       one.path("prefill")
           .properties()
-          .forEach(
-              peer ->
-                  out.append(
-                      "| %s | %s | %s | %s | %s | %.0f | %.2f |\n"
-                          .formatted(
-                              one.path("model").asText(),
-                              one.path("threads").asText(),
-                              peer.getKey(),
-                              number(reading.applyAsDouble(median(peer.getValue()))),
-                              number(writing.applyAsDouble(median(one.path("decode").path(peer.getKey())))),
-                              one.path("resident").path(peer.getKey()).asDouble() / 1e6,
-                              one.path("load").path(peer.getKey()).asDouble())));
+          .forEach(peer ->
+              out.append(
+                  "| %s | %s | %s | %s | %s | %.0f | %.2f |\n"
+                      .formatted(
+                          one.path("model").asText(),
+                          one.path("threads").asText(),
+                          peer.getKey(),
+                          number(reading.applyAsDouble(median(peer.getValue()))),
+                          number(
+                              writing.applyAsDouble(
+                                  median(one.path("decode").path(peer.getKey())))),
+                          one.path("resident").path(peer.getKey()).asDouble() / 1e6,
+                          one.path("load").path(peer.getKey()).asDouble())));
     }
   }
 

@@ -7,7 +7,6 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.LocalDate;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,10 +14,11 @@ import java.util.function.Function;
 import org.nanomodel.ops.Engine;
 
 /**
- * This engine and its peers side by side: each is a process of its own, and they take turns, one sample each a round, so
- * that a slow moment of the machine meets all of them. <code>java Peers.java ROOT REVISION [PART]</code> measures the
- * cases whose name has that part, adds them to bench/results/cpu-DATE.json and writes docs/performance.md's tables from
- * that file. run.sh starts it.
+ * This engine and its peers side by side: each is a process of its own, and they take turns, one
+ * sample each a round, so that a slow moment of the machine meets all of them. <code>
+ * java Peers.java ROOT REVISION [PART]</code> measures the cases whose name has that part, adds
+ * them to bench/results/cpu-DATE.json and writes docs/performance.md's tables from that file.
+ * run.sh starts it.
  */
 final class Peers {
   private static final int SIZE = 4096;
@@ -94,7 +94,10 @@ final class Peers {
 
   // ---- who can be asked ----
 
-  /** The process of a peer, started at its first use in a case; null where it is missing, which is said once. */
+  /**
+   * The process of a peer, started at its first use in a case; null where it is missing, which is
+   * said once.
+   */
   private PeerProcess peer(String name) {
     return peers.computeIfAbsent(name, this::start);
   }
@@ -117,7 +120,11 @@ final class Peers {
                   app,
                   source.apply("NanoModelDriver.java"));
           case "llama.cpp" ->
-              List.of(java, natives, source.apply("LlamaCppDriver.java"), home.resolve(name).toString());
+              List.of(
+                  java,
+                  natives,
+                  source.apply("LlamaCppDriver.java"),
+                  home.resolve(name).toString());
           case "jlama" ->
               List.of(
                   java,
@@ -136,7 +143,10 @@ final class Peers {
           case "torch" -> List.of("python3", source.apply("torch_driver.py"));
           default -> throw new IllegalArgumentException(name);
         };
-    boolean fetched = name.startsWith("nanomodel") || name.equals("torch") || Files.isDirectory(home.resolve(name));
+    boolean fetched =
+        name.startsWith("nanomodel")
+            || name.equals("torch")
+            || Files.isDirectory(home.resolve(name));
     if (!fetched) {
       System.err.println("peers: no " + name + ": bench/peers/get.sh " + name + " gets it");
       return null;
@@ -165,7 +175,6 @@ final class Peers {
           new Kind("nanomodel", "bf16"),
           new Kind("nanomodel", "read"),
           new Kind("llama.cpp", "q4_0"),
-          new Kind("llama.cpp", "q8_0"),
           new Kind("onnxruntime", "accuracy4"),
           new Kind("onnxruntime", "accuracy0"),
           new Kind("torch", "int4"),
@@ -186,12 +195,15 @@ final class Peers {
       }
       PeerProcess peer = peer(kind.peer);
       if (peer != null
-          && peer.ask("linear %s %s %d %d %d %d", kind.kind, kind.kind, SIZE, m, layers(m), threads) >= 0) {
+          && peer.ask("linear %s %s %d %d %d %d", kind.kind, kind.kind, SIZE, m, layers(m), threads)
+              >= 0) {
         samples.put(kind, new ArrayList<>());
       }
     }
     long start = System.nanoTime();
-    for (int round = 0; round < MOST_ROUNDS && (round == 0 || since(start) < CASE_SECONDS); round++) {
+    for (int round = 0;
+        round < MOST_ROUNDS && (round == 0 || since(start) < CASE_SECONDS);
+        round++) {
       samples.forEach((kind, list) -> list.add(peer(kind.peer).ask("sample %s", kind.kind)));
     }
     ObjectNode all = json.createObjectNode().put("m", m).put("threads", threads).put("size", SIZE);
@@ -227,18 +239,17 @@ final class Peers {
     Map<String, List<Double>> decode = new LinkedHashMap<>();
     ObjectNode all = json.createObjectNode().put("model", model.name).put("threads", threads);
     all.put("prompt", PROMPT).put("generated", GENERATED);
-    model.files.forEach(
-        (name, file) -> {
-          PeerProcess peer = peer(name);
-          double seconds = peer == null ? -1 : peer.ask("model %s %d", file, threads);
-          if (seconds >= 0) {
-            all.withObject("/load").put(name, seconds);
-            peer.ask("prefill %d", PROMPT / 8);
-            peer.ask("decode %d", GENERATED / 8);
-            prefill.put(name, new ArrayList<>());
-            decode.put(name, new ArrayList<>());
-          }
-        });
+    model.files.forEach((name, file) -> {
+      PeerProcess peer = peer(name);
+      double seconds = peer == null ? -1 : peer.ask("model %s %d", file, threads);
+      if (seconds >= 0) {
+        all.withObject("/load").put(name, seconds);
+        peer.ask("prefill %d", PROMPT / 8);
+        peer.ask("decode %d", GENERATED / 8);
+        prefill.put(name, new ArrayList<>());
+        decode.put(name, new ArrayList<>());
+      }
+    });
     Map<String, Double> spent = new LinkedHashMap<>();
     for (int round = 0; round < MOST_ROUNDS; round++) {
       for (String name : prefill.keySet()) {
@@ -254,7 +265,9 @@ final class Peers {
     }
     prefill.forEach((name, list) -> all.withObject("/prefill").set(name, array(list)));
     decode.forEach((name, list) -> all.withObject("/decode").set(name, array(list)));
-    prefill.keySet().forEach(name -> all.withObject("/resident").put(name, peer(name).residentBytes()));
+    prefill
+        .keySet()
+        .forEach(name -> all.withObject("/resident").put(name, peer(name).residentBytes()));
     return all;
   }
 

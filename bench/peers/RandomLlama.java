@@ -19,9 +19,10 @@ import org.nanomodel.safetensors.SafetensorsWriter;
 import org.nanomodel.safetensors.TensorSpec;
 
 /**
- * A Llama of 1.1 billion random weights, to measure speed with: <code>java RandomLlama.java DIR FILE.gguf</code> writes
- * it in bfloat16 as a Hugging Face directory and as GGUF. Speed does not depend on what the weights are; both files have
- * the same. The GGUF has no tokenizer, the directory one of made-up words.
+ * A Llama of 1.1 billion random weights, to measure speed with: <code>
+ * java RandomLlama.java DIR FILE.gguf</code> writes it in bfloat16 as a Hugging Face directory and
+ * as GGUF. Speed does not depend on what the weights are; both files have the same. The GGUF has no
+ * tokenizer, the directory one of made-up words.
  */
 final class RandomLlama {
   private static final int HIDDEN = 2048;
@@ -56,7 +57,8 @@ final class RandomLlama {
     Files.writeString(directory.resolve("tokenizer.json"), tokenizer());
     Files.writeString(
         directory.resolve("tokenizer_config.json"),
-        "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"bos_token\": \"<s>\", \"eos_token\": \"</s>\"}\n");
+        "{\"tokenizer_class\": \"PreTrainedTokenizerFast\", \"bos_token\": \"<s>\", \"eos_token\":"
+            + " \"</s>\"}\n");
     Files.writeString(directory.resolve("README.md"), "Random weights, to measure speed with.\n");
     llama.safetensors(directory.resolve("model.safetensors"), weights);
     llama.gguf(Path.of(args[1]), weights);
@@ -73,8 +75,10 @@ final class RandomLlama {
       all.add(new Weight(hf + "self_attn.q_proj.weight", gg + "attn_q.weight", HIDDEN, HIDDEN));
       all.add(new Weight(hf + "self_attn.k_proj.weight", gg + "attn_k.weight", kv, HIDDEN));
       all.add(new Weight(hf + "self_attn.v_proj.weight", gg + "attn_v.weight", kv, HIDDEN));
-      all.add(new Weight(hf + "self_attn.o_proj.weight", gg + "attn_output.weight", HIDDEN, HIDDEN));
-      all.add(new Weight(hf + "post_attention_layernorm.weight", gg + "ffn_norm.weight", HIDDEN, 0));
+      all.add(
+          new Weight(hf + "self_attn.o_proj.weight", gg + "attn_output.weight", HIDDEN, HIDDEN));
+      all.add(
+          new Weight(hf + "post_attention_layernorm.weight", gg + "ffn_norm.weight", HIDDEN, 0));
       all.add(new Weight(hf + "mlp.gate_proj.weight", gg + "ffn_gate.weight", FFN, HIDDEN));
       all.add(new Weight(hf + "mlp.up_proj.weight", gg + "ffn_up.weight", FFN, HIDDEN));
       all.add(new Weight(hf + "mlp.down_proj.weight", gg + "ffn_down.weight", HIDDEN, FFN));
@@ -86,15 +90,15 @@ final class RandomLlama {
 
   private static String config() {
     return """
-        {
-          "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
-          "hidden_size": %d, "num_hidden_layers": %d, "intermediate_size": %d, "vocab_size": %d,
-          "num_attention_heads": %d, "num_key_value_heads": %d, "head_dim": %d,
-          "max_position_embeddings": %d, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "hidden_act": "silu",
-          "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": false,
-          "bos_token_id": 1, "eos_token_id": 2
-        }
-        """
+    {
+      "architectures": ["LlamaForCausalLM"], "model_type": "llama", "torch_dtype": "bfloat16",
+      "hidden_size": %d, "num_hidden_layers": %d, "intermediate_size": %d, "vocab_size": %d,
+      "num_attention_heads": %d, "num_key_value_heads": %d, "head_dim": %d,
+      "max_position_embeddings": %d, "rms_norm_eps": 1e-05, "rope_theta": 10000.0, "hidden_act": "silu",
+      "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": false,
+      "bos_token_id": 1, "eos_token_id": 2
+    }
+    """
         .formatted(HIDDEN, LAYERS, FFN, VOCABULARY, HEADS, KV_HEADS, HIDDEN / HEADS, CONTEXT);
   }
 
@@ -123,23 +127,37 @@ final class RandomLlama {
       }
       words = longer;
     }
-    var json = new StringBuilder("{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [");
+    var json =
+        new StringBuilder(
+            "{\"version\": \"1.0\", \"truncation\": null, \"padding\": null, \"added_tokens\": [");
     for (int i = 0; i < 3; i++) {
       json.append(i == 0 ? "" : ", ")
-          .append("{\"id\": %d, \"content\": \"%s\", \"single_word\": false, \"lstrip\": false, "
-              .formatted(i, vocabulary.get(i)))
+          .append(
+              "{\"id\": %d, \"content\": \"%s\", \"single_word\": false, \"lstrip\": false, "
+                  .formatted(i, vocabulary.get(i)))
           .append("\"rstrip\": false, \"normalized\": false, \"special\": true}");
     }
-    json.append("], \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false, ")
-        .append("\"trim_offsets\": true, \"use_regex\": true}, \"post_processor\": null, \"decoder\": {\"type\": ")
-        .append("\"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\": true}, ")
-        .append("\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\": false, ")
+    json.append(
+            "], \"normalizer\": null, \"pre_tokenizer\": {\"type\": \"ByteLevel\","
+                + " \"add_prefix_space\": false, ")
+        .append(
+            "\"trim_offsets\": true, \"use_regex\": true}, \"post_processor\": null, \"decoder\":"
+                + " {\"type\": ")
+        .append(
+            "\"ByteLevel\", \"add_prefix_space\": true, \"trim_offsets\": true, \"use_regex\":"
+                + " true}, ")
+        .append(
+            "\"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"fuse_unk\":"
+                + " false, ")
         .append("\"byte_fallback\": false, \"vocab\": {");
     for (int i = 0; i < vocabulary.size(); i++) {
       String word = vocabulary.get(i).replace("\\", "\\\\").replace("\"", "\\\"");
       json.append(i == 0 ? "" : ", ").append('"').append(word).append("\": ").append(i);
     }
-    return json.append("}, \"merges\": [").append(String.join(", ", merges)).append("]}}\n").toString();
+    return json.append("}, \"merges\": [")
+        .append(String.join(", ", merges))
+        .append("]}}\n")
+        .toString();
   }
 
   /** A tensor's numbers in bfloat16, in a buffer that the next one overwrites. */
@@ -148,7 +166,8 @@ final class RandomLlama {
     int shift = Math.floorMod(weight.name.hashCode(), drawn.length);
     float scale = (float) (1 / Math.sqrt(Math.max(1, weight.cols)));
     for (long i = 0; i < weight.count(); i++) {
-      float value = weight.cols == 0 ? 1 : scale * drawn[(int) ((shift + i + (i >> 20)) & drawn.length - 1)];
+      float value =
+          weight.cols == 0 ? 1 : scale * drawn[(int) ((shift + i + (i >> 20)) & drawn.length - 1)];
       data.set(JAVA_SHORT, 2 * i, (short) (Float.floatToRawIntBits(value) >>> 16));
     }
     return data;
@@ -162,7 +181,9 @@ final class RandomLlama {
     List<TensorSpec> plan = new ArrayList<>();
     for (Weight w : weights) {
       plan.add(
-          w.cols == 0 ? new TensorSpec(w.name, DType.BF16, w.rows) : new TensorSpec(w.name, DType.BF16, w.rows, w.cols));
+          w.cols == 0
+              ? new TensorSpec(w.name, DType.BF16, w.rows)
+              : new TensorSpec(w.name, DType.BF16, w.rows, w.cols));
     }
     try (var arena = Arena.ofConfined();
         var writer = SafetensorsWriter.create(file, plan)) {
@@ -188,7 +209,10 @@ final class RandomLlama {
     try (var arena = Arena.ofConfined();
         FileChannel out =
             FileChannel.open(
-                file, StandardOpenOption.CREATE, StandardOpenOption.WRITE, StandardOpenOption.TRUNCATE_EXISTING)) {
+                file,
+                StandardOpenOption.CREATE,
+                StandardOpenOption.WRITE,
+                StandardOpenOption.TRUNCATE_EXISTING)) {
       MemorySegment buffer = buffer(arena, weights);
       out.write(ByteBuffer.wrap(header));
       for (Weight w : weights) {
@@ -219,7 +243,8 @@ final class RandomLlama {
     keys.key("llama.feed_forward_length", UINT32, count).number(FFN);
     keys.key("llama.attention.head_count", UINT32, count).number(HEADS);
     keys.key("llama.attention.head_count_kv", UINT32, count).number(KV_HEADS);
-    keys.key("llama.attention.layer_norm_rms_epsilon", FLOAT32, count).number(Float.floatToRawIntBits(1e-5f));
+    keys.key("llama.attention.layer_norm_rms_epsilon", FLOAT32, count)
+        .number(Float.floatToRawIntBits(1e-5f));
     keys.key("llama.rope.dimension_count", UINT32, count).number(HIDDEN / HEADS);
     keys.key("llama.vocab_size", UINT32, count).number(VOCABULARY);
     keys.key("tokenizer.ggml.model", STRING, count).text("none");
@@ -254,7 +279,8 @@ final class RandomLlama {
     }
 
     Words wide(long value) {
-      bytes.writeBytes(ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(value).array());
+      bytes.writeBytes(
+          ByteBuffer.allocate(8).order(ByteOrder.LITTLE_ENDIAN).putLong(value).array());
       return this;
     }
 
