@@ -5,6 +5,7 @@ import java.awt.geom.Point2D;
 import java.awt.geom.Rectangle2D;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 
 /**
  * Finds places for the labels of points where they cover neither each other nor the lines between.
@@ -30,9 +31,9 @@ final class LabelPlacer {
 
   /**
    * The middle of the label of point i: the first free place around it; if a line runs through each
-   * of them, the first that is free of points and labels; above it if there is none.
+   * of them, the first that is free of points and labels; empty if there is none.
    */
-  Point2D place(int i, double width) {
+  Optional<Point2D> place(int i, double width) {
     Point2D p = points.get(i);
     double beside = width / 2 + GAP + 5;
     double over = HEIGHT / 2 + GAP + 4;
@@ -61,11 +62,11 @@ final class LabelPlacer {
         Rectangle2D box = box(p.getX() + offset[0], p.getY() + offset[1], width);
         if (isFree(box) && (overLines || isClearOfLines(box))) {
           taken.add(box);
-          return new Point2D.Double(box.getCenterX(), box.getCenterY());
+          return Optional.of(new Point2D.Double(box.getCenterX(), box.getCenterY()));
         }
       }
     }
-    return new Point2D.Double(p.getX(), p.getY() - over);
+    return Optional.empty();
   }
 
   private static Rectangle2D box(double x, double y, double width) {

@@ -26,9 +26,9 @@ import org.knowm.xchart.style.markers.SeriesMarkers;
 
 /**
  * One measure of a report's rows over their bits per weight: points with labels, and a line for
- * each method and group size. Bits are on a scale of powers of two, so that 2, 3 and 4 are as far
- * apart as the models they make; the measure is on a logarithmic scale where it spans more than a
- * factor of three.
+ * each method and group size; where there are several, a label says the value only. Bits are on a
+ * scale of powers of two, so that 2, 3 and 4 are as far apart as the models they make; the measure
+ * is on a logarithmic scale where it spans more than a factor of three.
  */
 final class QualityChart {
   private static final double LOGARITHMIC_FROM = 3;
@@ -171,14 +171,17 @@ final class QualityChart {
     var area = new Rectangle2D.Double(left, top, right - left, bottom - top);
     LabelPlacer placer = new LabelPlacer(pixels, strokes, area);
     for (int i = 0; i < points.size(); i++) {
-      String label = points.get(i).row().name() + ": " + text.apply(points.get(i).y());
+      String value = text.apply(points.get(i).y());
+      String label = lines.size() > 1 ? value : points.get(i).row().name() + ": " + value;
       double wide = font.stringWidth(label);
-      Point2D middle = placer.place(i, wide);
       g.setColor(colors.get(points.get(i).row()));
-      g.drawString(
-          label,
-          (float) (middle.getX() - wide / 2),
-          (float) middle.getY() + font.getAscent() / 2f - 1);
+      placer
+          .place(i, wide)
+          .ifPresent(middle ->
+              g.drawString(
+                  label,
+                  (float) (middle.getX() - wide / 2),
+                  (float) middle.getY() + font.getAscent() / 2f - 1));
     }
   }
 

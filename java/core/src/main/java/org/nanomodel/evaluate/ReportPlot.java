@@ -11,9 +11,11 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
+import java.util.Objects;
 import javax.imageio.ImageIO;
 import org.knowm.xchart.CategoryChart;
 import org.knowm.xchart.CategoryChartBuilder;
@@ -78,6 +80,7 @@ final class ReportPlot {
     g.drawString(report.protocol(), 28, HEIGHT - 16);
     List<Report.Row> rows = report.rows();
     Map<Report.Row, Color> colors = colors(rows);
+    legend(rows, colors, g);
     List<QualityChart> quality = new ArrayList<>();
     quality.add(
         new QualityChart(
@@ -112,6 +115,31 @@ final class ReportPlot {
     }
     colors.put(rows.getFirst(), ORIGINAL);
     return colors;
+  }
+
+  /** Which colour is which method, right of the title; nothing where there is one. */
+  private static void legend(List<Report.Row> rows, Map<Report.Row, Color> colors, Graphics2D g) {
+    Map<Color, Report.Row> kinds = new LinkedHashMap<>();
+    rows.forEach(row -> kinds.putIfAbsent(colors.get(row), row));
+    if (kinds.size() < 3) {
+      return;
+    }
+    long sizes =
+        rows.stream().map(Report.Row::groupSize).filter(Objects::nonNull).distinct().count();
+    g.setFont(font(Font.PLAIN, 14));
+    int x = WIDTH - 28;
+    for (Map.Entry<Color, Report.Row> kind : List.copyOf(kinds.entrySet()).reversed()) {
+      Report.Row row = kind.getValue();
+      String name = row.method() == null ? row.name() : row.method();
+      if (row.method() != null && sizes > 1) {
+        name += row.groupSize() == -1 ? ", whole rows" : ", groups of " + row.groupSize();
+      }
+      x -= g.getFontMetrics().stringWidth(name);
+      g.setColor(kind.getKey());
+      g.drawString(name, x, 40);
+      g.fillOval(x - 16, 30, 10, 10);
+      x -= 40;
+    }
   }
 
   private static CategoryChart sizes(

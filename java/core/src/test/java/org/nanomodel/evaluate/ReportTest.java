@@ -143,11 +143,21 @@ class ReportTest {
     LabelPlacer placer = new LabelPlacer(points, lines, new Rectangle2D.Double(0, 0, 600, 320));
     List<Rectangle2D> boxes = new ArrayList<>();
     for (int i = 0; i < points.size(); i++) {
-      Point2D at = placer.place(i, 90);
+      Point2D at = placer.place(i, 90).orElseThrow();
       Rectangle2D box = new Rectangle2D.Double(at.getX() - 45, at.getY() - 8, 90, 16);
       assertThat(boxes.stream().noneMatch(box::intersects)).isTrue();
       assertThat(lines.stream().noneMatch(line -> line.intersects(box))).isTrue();
       boxes.add(box);
     }
+  }
+
+  @Test
+  void aLabelWithoutARoomIsLeftOut() {
+    List<Point2D> points = List.of(new Point2D.Double(50, 15), new Point2D.Double(52, 15));
+    LabelPlacer placer = new LabelPlacer(points, List.of(), new Rectangle2D.Double(0, 0, 100, 30));
+    assertThat(placer.place(0, 60)).isEmpty();
+    assertThat(placer.place(1, 20)).isPresent();
+    assertThat(placer.place(1, 20)).isPresent();
+    assertThat(placer.place(1, 20)).isEmpty();
   }
 }
