@@ -15,8 +15,7 @@ import org.nanomodel.ops.Ops;
 /**
  * How many tokens a second a model runs, one sequence: prompts in steps as long as the model takes,
  * text token by token. Tokens are random, drawn once; tokenizing and sampling are no part of it,
- * the logits of the last token of a prompt and of
- * each token of a text are.
+ * the logits of a prompt's last token and of each token of a text are.
  */
 public final class Throughput implements AutoCloseable {
   private static final int WARM_UP_TOKENS = 16; // of those that come one by one
