@@ -15,7 +15,7 @@ java() {
   "$JAVA_HOME/bin/java" --enable-native-access=ALL-UNNAMED "$@"
 }
 
-# make_models NAME DIRECTORY GGUF: what each engine loads, from a model in Hugging Face's and llama.cpp's format
+# make_models NAME DIRECTORY GGUF GROUP_SIZE: what each engine loads, from a model in Hugging Face's and llama.cpp's format
 make_models() {
   [ -d "$models/$1-4bit" ] ||
     "$root/nanomodel" quantize -q --model "$2" --output "$models/$1-4bit" --method rtn --group-size "$4" --lm-head
@@ -23,12 +23,17 @@ make_models() {
     java "$root/bench/peers/LlamaCppDriver.java" "$home/llama.cpp" quantize "$3" "$models/$1-Q4_0.gguf" 2>"$home/llama.cpp.log"
   fi
   if [ -d "$home/jlama" ] && [ ! -d "$models/$1-jlama" ]; then
+    from=$(mktemp -d) # Jlama wants a README.md beside the model
+    ln -s "$(cd "$2" && pwd -P)"/* "$from"
+    [ -e "$from/README.md" ] || : >"$from/README.md"
     java --add-modules=jdk.incubator.vector -cp "$home/jlama/*" "$root/bench/peers/JlamaDriver.java" \
-      quantize "$2" "$models/$1-jlama" 2>"$home/jlama.log"
+      quantize "$from" "$models/$1-jlama" 2>"$home/jlama.log"
+    rm -r "$from"
   fi
 }
 
-for name in ${*:-llama.cpp jlama onnxruntime models}; do
+[ $# -gt 0 ] || set -- llama.cpp jlama onnxruntime models
+for name; do
   echo "peers: $name" >&2
   case $name in
     llama.cpp)
@@ -42,6 +47,7 @@ for name in ${*:-llama.cpp jlama onnxruntime models}; do
         -DoutputDirectory="$home/$name"
       ;;
     models)
+      "$root/nanomodel" --version >/dev/null # builds what is missing
       if [ ! -d "$models/random-llama" ]; then
         java -cp "$root/build/app/*" "$root/bench/peers/RandomLlama.java" "$models/random-llama" "$models/random-llama.gguf"
       fi
