@@ -77,9 +77,10 @@ typedef enum nm_tier {
  * products with the codes are summed in int32, and the sums are scaled.
  */
 typedef enum nm_activations {
-  NM_ACTIVATIONS_AUTO = 0,       /* what the weight asks for, else NEAR_EXACT */
-  NM_ACTIVATIONS_EXACT = 1,      /* float32: no rounding of x */
-  NM_ACTIVATIONS_NEAR_EXACT = 2, /* 16 bits: largest / 32767 a step, in each block of at most 256 columns. Where an engine
+  NM_ACTIVATIONS_AUTO = 0,  /* what the weight asks for, else NEAR_EXACT */
+  NM_ACTIVATIONS_EXACT = 1, /* float32: no rounding of x */
+  NM_ACTIVATIONS_NEAR_EXACT =
+      2,                   /* 16 bits: largest / 32767 a step, in each block of at most 256 columns. Where an engine
                                     of NM_TIER_AVX512_AMX asks for it, x meets float weights as the sum of two bf16, off by
                                     2^-16 of each element at most; float32 and float16 weights likewise */
   NM_ACTIVATIONS_INT8 = 3, /* largest / 127 a step: over the whole row (a token) where the weight asks for it, as its

@@ -139,7 +139,8 @@ std::vector<int32_t> tiers_but_of_linear() {
     const bool seen = std::any_of(found.begin(), found.end(), [&](int32_t other) {
       const nm::KernelTable& b = nm::kernel_table(other);
       return a.norm == b.norm && a.rope == b.rope && a.attention == b.attention && a.activation == b.activation &&
-             a.sampling == b.sampling && a.convert == b.convert && a.calibrate == b.calibrate && a.gptq == b.gptq && a.gram_tiles == b.gram_tiles;
+             a.sampling == b.sampling && a.convert == b.convert && a.calibrate == b.calibrate && a.gptq == b.gptq &&
+             a.gram_tiles == b.gram_tiles;
     });
     if (!seen) found.push_back(tier);
   }
