@@ -114,7 +114,7 @@ final class JlamaDriver implements Driver.Peer {
           tokens.length == 1
               ? model.forward(tokens[0], length, cache, Optional.empty())
               : model.batchForward(tokens, length, cache);
-      AbstractTensor last = tokens.length == 1 ? hidden : hidden.slice(tokens.length - 1);
+      AbstractTensor last = tokens.length == 1 ? hidden : hidden.slice(hidden.shape().first() - 1);
       model.getLogits(last);
       length += tokens.length;
     }

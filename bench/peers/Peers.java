@@ -69,11 +69,12 @@ final class Peers {
 
   private void measure(ObjectNode results, Path file) throws IOException {
     Map<String, Measurement> cases = new LinkedHashMap<>();
+    List<Checkpoint> models = checkpoints();
     for (int threads : THREADS) {
       for (int m : ROWS) {
         cases.put("linear m%d t%d".formatted(m, threads), () -> linears(m, threads));
       }
-      for (Checkpoint model : checkpoints()) {
+      for (Checkpoint model : models) {
         cases.put("model %s t%d".formatted(model.name, threads), () -> models(model, threads));
       }
     }
@@ -257,12 +258,18 @@ final class Peers {
         if (used == 0 || used * (round + 1) / round < PEER_SECONDS) {
           double reading = peer(name).ask("prefill %d", PROMPT);
           double writing = peer(name).ask("decode %d", GENERATED);
+          if (reading < 0 || writing < 0) {
+            spent.put(name, Double.MAX_VALUE);
+            continue;
+          }
           prefill.get(name).add(reading);
           decode.get(name).add(writing);
           spent.put(name, used + reading + writing);
         }
       }
     }
+    prefill.values().removeIf(List::isEmpty);
+    decode.values().removeIf(List::isEmpty);
     prefill.forEach((name, list) -> all.withObject("/prefill").set(name, array(list)));
     decode.forEach((name, list) -> all.withObject("/decode").set(name, array(list)));
     prefill
