@@ -121,6 +121,7 @@ class NativeImageMetadataTest {
         }
       }
     }
+    descriptors.add(PageAdvice.SIGNATURE);
     var signatures = new TreeMap<String, ObjectNode>();
     for (FunctionDescriptor descriptor : descriptors) {
       ObjectNode call = MAPPER.createObjectNode();
