@@ -1,5 +1,5 @@
-# Cross-compiles for 64-bit Arm on Debian (apt-get install g++-aarch64-linux-gnu qemu-user) and runs tests under QEMU;
-# NANOMODEL_QEMU_CPU names the CPU to emulate (bin/lane.sh neon).
+# Cross-compiles for 64-bit Arm on Debian (apt-get install g++-aarch64-linux-gnu qemu-user) and runs tests under QEMU, whose
+# QEMU_CPU names the CPU to emulate (bin/lane.sh neon).
 set(CMAKE_SYSTEM_NAME Linux)
 set(CMAKE_SYSTEM_PROCESSOR aarch64)
 set(CMAKE_C_COMPILER aarch64-linux-gnu-gcc)

@@ -20,12 +20,22 @@ function(nanomodel_executable name source)
 endfunction()
 
 if(NANOMODEL_TESTS)
+  set(timeout 600)
+  if(CMAKE_CROSSCOMPILING_EMULATOR)
+    set(timeout 1800)
+  endif()
   file(GLOB tests CONFIGURE_DEPENDS tests/native/*_test.cc)
   foreach(source IN LISTS tests)
     get_filename_component(name ${source} NAME_WE)
     nanomodel_executable(${name} ${source})
     add_test(NAME ${name} COMMAND ${name} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${name} PROPERTIES TIMEOUT 600)
+    set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout})
+  endforeach()
+  # The long ones first: ctest -j then ends with all processors at work.
+  foreach(name linear_test attention_test calibrate_gptq_test eora_test sampling_test)
+    if(TARGET ${name})
+      set_tests_properties(${name} PROPERTIES COST 100)
+    endif()
   endforeach()
 
   # Installed into a temporary prefix, then used from C, C++, Python and Rust, as far as the machine has them.

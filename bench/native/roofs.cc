@@ -20,6 +20,11 @@ NM_API double nmbench_rate(void* roofs, int32_t traffic, uint8_t* memory, int64_
   });
 }
 
+/** Reads memory[bytes] once, for what times it itself. */
+NM_API double nmbench_read(void* roofs, uint8_t* memory, int64_t bytes) {
+  return static_cast<bench::Roofs*>(roofs)->rate(bench::kRead, memory, bytes);
+}
+
 /** Operations a second of fused multiply-adds in registers. */
 NM_API double nmbench_fma_rate(void* roofs, double seconds) {
   return bench::Roofs::median(seconds, [&] { return static_cast<bench::Roofs*>(roofs)->rate(bench::kFma); });

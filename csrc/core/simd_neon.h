@@ -210,6 +210,7 @@ struct Vec64 {
  *   field<mask, high>   the masked bits in the mantissa of `high`, a power of two they add to
  *   dot                 sum + the products of the int16 in each lane
  *   dot_bytes           sum + those of the bytes, codes unsigned (where NM_DOT_BYTES or NM_DOT_ALL_BYTES say so)
+ *   dot_unsigned        the same with x unsigned, too
  *   add_byte_pairs      the same in int16, two products each, which must not overflow (elsewhere)
  */
 struct Lanes {
@@ -249,6 +250,9 @@ struct Lanes {
   static Lanes dot_bytes(Lanes sum, Lanes codes, Lanes x) {
     return {{dot_bytes(sum.v.low, codes.v.low, x.v.low), dot_bytes(sum.v.high, codes.v.high, x.v.high)}};
   }
+  static Lanes dot_unsigned(Lanes sum, Lanes codes, Lanes x) {
+    return {{dot_unsigned(sum.v.low, codes.v.low, x.v.low), dot_unsigned(sum.v.high, codes.v.high, x.v.high)}};
+  }
 #else
   static Lanes add_byte_pairs(Lanes sum, Lanes codes, Lanes x) {
     return {{add_byte_pairs(sum.v.low, codes.v.low, x.v.low), add_byte_pairs(sum.v.high, codes.v.high, x.v.high)}};
@@ -269,6 +273,12 @@ struct Lanes {
     const int16x8_t x = vreinterpretq_s16_s32(a), y = vreinterpretq_s16_s32(b);
     return vaddq_s32(sum, vpaddq_s32(vmull_s16(vget_low_s16(x), vget_low_s16(y)), vmull_high_s16(x, y)));
   }
+#if defined(NM_DOT_BYTES)
+  static int32x4_t dot_unsigned(int32x4_t sum, int32x4_t codes, int32x4_t x) {
+    return vreinterpretq_s32_u32(
+        vdotq_u32(vreinterpretq_u32_s32(sum), vreinterpretq_u8_s32(codes), vreinterpretq_u8_s32(x)));
+  }
+#endif
 #if defined(NM_DOT_ALL_BYTES)
   static int32x4_t dot_bytes(int32x4_t sum, int32x4_t codes, int32x4_t x) {
     return vusdotq_s32(sum, vreinterpretq_u8_s32(codes), vreinterpretq_s8_s32(x));

@@ -101,8 +101,8 @@ struct Cache {
   }
 };
 
-/** One step: appends the keys and values of the tokens, then attends. out: [T, H, D]. */
-std::vector<float> step(const TestEngine& engine, Cache& cache, const std::vector<Token>& tokens) {
+/** One step: appends the keys and values of the tokens, then attends where that is asked for. out: [T, H, D]. */
+std::vector<float> step(const TestEngine& engine, Cache& cache, const std::vector<Token>& tokens, bool attend = true) {
   const World& w = cache.world;
   const Case& c = w.c;
   const int64_t T = static_cast<int64_t>(tokens.size()), wide = c.H * c.D + 3, narrow = c.KV * c.D + 5;
@@ -133,6 +133,7 @@ std::vector<float> step(const TestEngine& engine, Cache& cache, const std::vecto
   append.value = v.data();
   append.key_stride = append.value_stride = narrow;
   NM_OK_CALL(nm_kv_append(engine, &append));
+  if (!attend) return {};
 
   nm_attention_args a = args<nm_attention_args>();
   a.scale = w.scale();
@@ -192,17 +193,27 @@ void exact_row(const World& w, Token token, int64_t h, double* want, double* bou
   }
 }
 
-/** Checks every `every`-th row of the step's output. */
-void check_rows(const char* what, const World& w, const std::vector<Token>& tokens, const std::vector<float>& got,
-                int64_t every) {
-  const Case& c = w.c;
-  std::vector<double> want(static_cast<size_t>(c.D)), bound(static_cast<size_t>(c.D));
-  for (int64_t row = 0; row < static_cast<int64_t>(tokens.size()) * c.H; row += every) {
-    exact_row(w, tokens[static_cast<size_t>(row / c.H)], row % c.H, want.data(), bound.data());
-    nmtest::check_close(what, got.data() + row * c.D, want.data(), c.D,
-                        [&](int64_t d) { return bound[static_cast<size_t>(d)]; });
+/** Every `every`-th row that a step should give, worked out once for all engines. */
+class Expected {
+ public:
+  Expected(const World& w, const std::vector<Token>& tokens, int64_t every) : D_(w.c.D), every_(every) {
+    const int64_t rows = static_cast<int64_t>(tokens.size()) * w.c.H;
+    want_.resize(static_cast<size_t>((rows + every - 1) / every * D_));
+    bound_.resize(want_.size());
+    for (int64_t row = 0, at = 0; row < rows; row += every, at += D_)
+      exact_row(w, tokens[static_cast<size_t>(row / w.c.H)], row % w.c.H, want_.data() + at, bound_.data() + at);
   }
-}
+
+  void check(const char* what, const std::vector<float>& got) const {
+    for (int64_t row = 0, at = 0; row * D_ < static_cast<int64_t>(got.size()); row += every_, at += D_)
+      nmtest::check_close(what, got.data() + row * D_, want_.data() + at, D_,
+                          [&](int64_t d) { return bound_[static_cast<size_t>(at + d)]; });
+  }
+
+ private:
+  int64_t D_, every_;
+  std::vector<double> want_, bound_;
+};
 
 std::string name_of(const TestEngine& engine, const Case& c) {
   return nmtest::text("%s D=%lld H=%lld KV=%lld block=%lld window=%lld", engine.tier_name(),
@@ -228,9 +239,10 @@ NM_TEST(a_whole_prompt_equals_the_float64_softmax_for_all_shapes) {
   for (const Case& c : cases()) {
     const World w(c);
     const std::vector<Token> tokens = w.all_tokens();
+    const Expected expected(w, tokens, 1);
     on_every_tier([&](const TestEngine& engine) {
       Cache cache(w);
-      check_rows(name_of(engine, c).c_str(), w, tokens, step(engine, cache, tokens), 1);
+      expected.check(name_of(engine, c).c_str(), step(engine, cache, tokens));
     });
   }
 }
@@ -238,46 +250,70 @@ NM_TEST(a_whole_prompt_equals_the_float64_softmax_for_all_shapes) {
 NM_TEST(contexts_of_several_segments_equal_the_float64_softmax) {
   for (const int64_t window : {0, 1500}) {
     const World w({16, 2, 1, 32, window, {2600}});
+    struct Part {
+      std::vector<Token> tokens;
+      bool attend;
+      Expected expected;
+    };
+    std::vector<Part> parts;  // the rows around the ends of segments, and the last: few rows, split by segments
+    const int64_t ends[] = {0, 990, 1060, 2010, 2110, 2599, 2600};
+    for (size_t i = 0; i + 1 < std::size(ends); i++) {
+      const std::vector<Token> tokens = w.tokens(0, ends[i], ends[i + 1]);
+      const bool attend = i % 2 == 1;
+      parts.push_back({tokens, attend, Expected(w, attend ? tokens : std::vector<Token>(), i == 5 ? 1 : 7)});
+    }
     on_every_tier([&](const TestEngine& engine) {
       Cache cache(w);
-      const std::vector<Token> prompt = w.tokens(0, 0, 2599), last = w.tokens(0, 2599, 2600);
-      check_rows("prompt", w, prompt, step(engine, cache, prompt), 61);
-      check_rows("decode", w, last, step(engine, cache, last), 1);  // few rows, long context: split by segments
+      for (const Part& part : parts)
+        part.expected.check(name_of(engine, w.c).c_str(), step(engine, cache, part.tokens, part.attend));
     });
   }
 }
 
 NM_TEST(a_row_is_the_same_bit_for_bit_in_any_chunks_batch_and_number_of_threads) {
-  for (const Case& c : {Case{20, 6, 2, 16, 0, {300, 90, 41}}, Case{64, 3, 1, 5, 70, {200, 130}},
-                        Case{16, 2, 1, 32, 0, {2200, 1100}}, Case{16, 2, 2, 32, 1300, {2200, 30}}}) {
+  struct Run {
+    Case c;
+    int64_t first;  // row to attend; those before are in the cache
+  };
+  for (const Run& run : {Run{{20, 6, 2, 16, 0, {300, 90, 41}}, 0}, Run{{64, 3, 1, 5, 70, {200, 130}}, 0},
+                         Run{{16, 2, 1, 32, 0, {2200, 1100}}, 1900}, Run{{16, 2, 2, 32, 1300, {2200, 30}}, 1900}}) {
+    const Case& c = run.c;
     const World w(c);
-    const int64_t row = c.H * c.D;
-    for (const int32_t tier : nmtest::tiers()) {
+    const int64_t row = c.H * c.D, length = c.lengths[0];
+    for (const int32_t tier : nmtest::tiers_but_of_linear()) {
       const TestEngine one(tier, 1), three(tier, 3);
+      const std::vector<Token> before = w.tokens(0, 0, run.first), prompt = w.tokens(0, run.first, length);
       Cache whole(w);
-      const std::vector<Token> prompt = w.tokens(0, 0, c.lengths[0]);
+      step(one, whole, before, false);
       const std::vector<float> want = step(one, whole, prompt);
       const auto same = [&](const char* what, const std::vector<Token>& tokens, const std::vector<float>& got) {
         for (size_t t = 0; t < tokens.size(); t++)
           if (tokens[t].sequence == 0)
             nmtest::check_same_bits(what, got.data() + static_cast<int64_t>(t) * row,
-                                    want.data() + tokens[t].position * row, row);
+                                    want.data() + (tokens[t].position - run.first) * row, row);
       };
       {
         Cache cache(w);
+        step(one, cache, before, false);
         same("three threads", prompt, step(three, cache, prompt));
       }
       {
         Cache cache(w);
-        const std::vector<Token> tokens = w.all_tokens();
+        step(three, cache, before, false);
+        std::vector<Token> tokens = prompt;
+        for (size_t s = 1; s < c.lengths.size(); s++) {
+          const std::vector<Token> other = w.tokens(static_cast<int64_t>(s), 0, c.lengths[s]);
+          tokens.insert(tokens.end(), other.begin(), other.end());
+        }
         same("other sequences behind", tokens, step(three, cache, tokens));
       }
       {  // chunks of random sizes, each beside a piece of another sequence, in turns
         Cache cache(w);
+        step(one, cache, before, false);
         Random random(11);
         int64_t other = 0;
-        for (int64_t begin = 0, end; begin < c.lengths[0]; begin = end) {
-          end = std::min(c.lengths[0], begin + 1 + random.below(random.below(4) == 0 ? 200 : 7));
+        for (int64_t begin = run.first, end; begin < length; begin = end) {
+          end = std::min(length, begin + 1 + random.below(random.below(4) == 0 ? 200 : 7));
           std::vector<Token> tokens;
           for (int64_t p = begin; p < end; p++) {
             if (other < c.lengths[1] && random.below(3) == 0) tokens.push_back({1, other++});
@@ -288,9 +324,9 @@ NM_TEST(a_row_is_the_same_bit_for_bit_in_any_chunks_batch_and_number_of_threads)
       }
       {  // one by one, as decoding does
         Cache cache(w);
-        const int64_t begin = c.lengths[0] - 30;
-        step(one, cache, w.tokens(0, 0, begin));
-        for (int64_t p = begin; p < c.lengths[0]; p++) {
+        const int64_t begin = length - 30;
+        step(one, cache, w.tokens(0, 0, begin), false);
+        for (int64_t p = begin; p < length; p++) {
           const std::vector<Token> token = w.tokens(0, p, p + 1);
           same("decode", token, step(p % 2 == 0 ? one : three, cache, token));
         }
@@ -301,6 +337,8 @@ NM_TEST(a_row_is_the_same_bit_for_bit_in_any_chunks_batch_and_number_of_threads)
 
 NM_TEST(blocks_before_the_window_may_be_gone) {
   const World w({16, 2, 1, 8, 20, {100}});
+  const std::vector<Token> last = w.tokens(0, 99, 100);
+  const Expected expected(w, last, 1);
   on_every_tier([&](const TestEngine& engine) {
     Cache cache(w);
     step(engine, cache, w.tokens(0, 0, 99));
@@ -309,20 +347,20 @@ NM_TEST(blocks_before_the_window_may_be_gone) {
       for (int64_t j = 0; j < 8 * 16; j++) cache.keys[cache.table[i] * 8 * 16 + j] = kNaN;
       cache.table[i] = -1;
     }
-    const std::vector<Token> last = w.tokens(0, 99, 100);
-    check_rows("window", w, last, step(engine, cache, last), 1);
+    expected.check("window", step(engine, cache, last));
   });
 }
 
 NM_TEST(large_scores_do_not_overflow) {
   World w({8, 1, 1, 16, 0, {90}});
   for (float& x : w.q[0]) x *= 300;
+  const std::vector<Token> tokens = w.all_tokens();
+  const Expected expected(w, tokens, 1);
   on_every_tier([&](const TestEngine& engine) {
     Cache cache(w);
-    const std::vector<Token> tokens = w.all_tokens();
     const std::vector<float> got = step(engine, cache, tokens);
     for (const float y : got) NM_CHECK(std::isfinite(y));
-    check_rows("large scores", w, tokens, got, 1);
+    expected.check("large scores", got);
   });
 }
 

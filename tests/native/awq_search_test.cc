@@ -150,6 +150,33 @@ struct Inputs {
 
 }  // namespace
 
+namespace {
+
+/** A group of a row cut at one of the ten limits, and what its rounding then costs. */
+struct Cut {
+  std::vector<float> w;
+  double error;
+};
+
+std::vector<Cut> cuts(const Case& t, const Inputs& inputs, bool scaled, const float* from, int64_t k) {
+  static const TestEngine reference(NM_TIER_REFERENCE, 1);  // nm_rtn gives the same bits on every tier
+  const int64_t count = std::min(t.group, t.k - k);
+  float most = 0;
+  for (int64_t i = 0; i < count; i++) most = std::max(most, std::fabs(from[i]));
+  std::vector<Cut> all;
+  for (int i = 0; i < 10; i++) {
+    const float limit = most * (1 - static_cast<float>(i) / 20);
+    std::vector<float> cut(from, from + count);
+    for (float& x : cut) x = std::clamp(x, -limit, limit);
+    const std::vector<float> y = rounded(reference, {t.bits, 1, count, count, t.sym, t.type}, cut);
+    const double error = inputs.error(from, y.data(), k, count, scaled);
+    all.push_back({cut, error});
+  }
+  return all;
+}
+
+}  // namespace
+
 NM_TEST(awq_clip_finds_the_limit_with_the_least_error_over_all_tokens) {
   for (const Case& t : kCases)
     for (const Edge edge : {Edge::kEnd, Edge::kStart}) {
@@ -158,6 +185,10 @@ NM_TEST(awq_clip_finds_the_limit_with_the_least_error_over_all_tokens) {
       const bool scaled = t.n % 2 == 1;
       Guarded<float> w((t.n - 1) * stride + t.k, edge), got(w.size(), edge);
       fill(w, 9);
+      std::vector<std::vector<Cut>> groups;  // row after row
+      for (int64_t n = 0; n < t.n; n++)
+        for (int64_t k = 0; k < t.k; k += t.group)
+          groups.push_back(cuts(t, inputs, scaled, w.data() + n * stride + k, k));
       int clipped = 0;
       nmtest::on_every_tier([&](const TestEngine& engine) {
         std::copy(w.begin(), w.end(), got.begin());
@@ -166,22 +197,14 @@ NM_TEST(awq_clip_finds_the_limit_with_the_least_error_over_all_tokens) {
         a.scale = scaled ? inputs.scale.data() : nullptr;
         a.w = got.data();
         NM_OK_CALL(nm_awq_clip(engine, &a));
+        auto group = groups.begin();
         for (int64_t n = 0; n < t.n; n++)
-          for (int64_t k = 0; k < t.k; k += t.group) {
-            const int64_t count = std::min(t.group, t.k - k);
-            const float* from = w.data() + n * stride + k;
-            const float* to = got.data() + n * stride + k;
-            float most = 0;
-            for (int64_t i = 0; i < count; i++) most = std::max(most, std::fabs(from[i]));
+          for (int64_t k = 0; k < t.k; k += t.group, group++) {
             double least = std::numeric_limits<double>::infinity(), taken = least;
-            for (int i = 0; i < 10; i++) {
-              const float limit = most * (1 - static_cast<float>(i) / 20);
-              std::vector<float> cut(from, from + count);
-              for (float& x : cut) x = std::clamp(x, -limit, limit);
-              const std::vector<float> y = rounded(engine, {t.bits, 1, count, count, t.sym, t.type}, cut);
-              const double error = inputs.error(from, y.data(), k, count, scaled);
-              least = std::min(least, error);
-              if (std::equal(cut.begin(), cut.end(), to)) taken = std::min(taken, error), clipped += i > 0;
+            for (const Cut& cut : *group) {
+              least = std::min(least, cut.error);
+              if (std::equal(cut.w.begin(), cut.w.end(), got.data() + n * stride + k))
+                taken = std::min(taken, cut.error), clipped += &cut != group->data();
             }
             NM_CHECK_MSG(taken <= least * (1 + 1e-4) + 1e-12,
                          "%s: bits %d K %lld row %lld group at %lld: error %g, least %g", engine.tier_name(), t.bits,

@@ -124,14 +124,17 @@ struct Module {
 
 /** 2 / T * a^T b, [K,K]. */
 Doubles product(const Module& m, bool difference) {
-  Doubles h(at(m.K, 0, m.K));
-  for (int64_t t = 0; t < m.T; t++)
-    for (int64_t i = 0; i < m.K; i++)
-      for (int64_t j = 0; j < m.K; j++) {
-        const double b = m.x[t * m.K + j],
-                     a = difference ? double{m.exact[t * m.K + i]} - m.x[t * m.K + i] : m.x[t * m.K + i];
-        h[at(i, j, m.K)] += 2.0 / static_cast<double>(m.T) * a * b;
-      }
+  Doubles h(at(m.K, 0, m.K)), b(static_cast<size_t>(m.K));
+  for (int64_t t = 0; t < m.T; t++) {
+    const float* x = m.x.data() + t * m.K;
+    std::copy(x, x + m.K, b.begin());
+    for (int64_t i = 0; i < m.K; i++) {
+      const double a = difference ? double{m.exact[t * m.K + i]} - x[i] : x[i];
+      double* row = h.data() + at(i, 0, m.K);
+      for (int64_t j = 0; j < m.K; j++) row[j] += a * b[static_cast<size_t>(j)];
+    }
+  }
+  for (double& one : h) one *= 2.0 / static_cast<double>(m.T);
   return h;
 }
 
@@ -194,6 +197,33 @@ Doubles cross_update(const Module& m, const Doubles& a, const Doubles& u) {
   return p;
 }
 
+/** U and P of a module as it was factored; worked out anew only for another order or damp than the last. */
+class Oracle {
+ public:
+  /** a: of product(m, true), or NULL where inputs are not paired. */
+  Oracle(const Module& m, const Doubles& h, const Doubles* a) : m_(m), h_(h), a_(a) {}
+
+  /** Whether something changed since the last call. */
+  bool update() {
+    if (damp_ == m_.used[0] && std::equal(m_.perm.begin(), m_.perm.end(), perm_.begin(), perm_.end())) return false;
+    damp_ = m_.used[0];
+    perm_.assign(m_.perm.begin(), m_.perm.end());
+    wanted = damped(m_, h_);
+    u = inverse_factor(wanted, m_.K);
+    if (a_ != nullptr) p = cross_update(m_, *a_, u);
+    return true;
+  }
+
+  Doubles wanted, u, p;
+
+ private:
+  const Module& m_;
+  const Doubles& h_;
+  const Doubles* a_;
+  double damp_ = NAN;
+  std::vector<int32_t> perm_;
+};
+
 struct Settings {
   int32_t sym;
   int32_t order;
@@ -252,6 +282,12 @@ NM_TEST(gram_matrices_are_sums_of_products_on_odd_shapes) {
   for (const auto& [T, K] : {std::pair{1, 1}, {7, 47}, {600, 49}, {65, 100}, {259, 145}}) {
     Module m(T, 1, K, 1, 4, 5);
     const Doubles h = product(m, false), a = product(m, true);
+    Doubles bounds(h.size());  // sums of up to 256 products; |a b| summed is at most T times the largest
+    for (int64_t t = 0; t < T; t++)
+      for (int64_t i = 0; i < K; i++) {
+        const double size = std::fabs(m.x[t * K + i]) + std::fabs(m.exact[t * K + i]);
+        for (int64_t j = 0; j < K; j++) bounds[at(i, j, K)] += nmtest::gamma(259) * size * std::fabs(m.x[t * K + j]);
+      }
     nmtest::on_every_tier([&](const TestEngine& engine) {
       std::fill(m.gram.begin(), m.gram.end(), 0);
       std::fill(m.cross.begin(), m.cross.end(), 0);
@@ -259,12 +295,7 @@ NM_TEST(gram_matrices_are_sums_of_products_on_odd_shapes) {
       NM_OK_CALL(m.add_gram(engine, true, T / 3, T - T / 3));
       for (int64_t i = 0; i < K; i++)
         for (int64_t j = 0; j < K; j++) {
-          // Sums of up to 256 products; |a b| summed is at most T times the largest.
-          double bound = 0;
-          for (int64_t t = 0; t < T; t++)
-            bound += (std::fabs(m.x[t * K + i]) + std::fabs(m.exact[t * K + i])) * std::fabs(m.x[t * K + j]);
-          bound *= nmtest::gamma(259);
-          const double rows = T / 2.0;
+          const double bound = bounds[at(i, j, K)], rows = T / 2.0;
           if (i <= j)
             NM_CHECK_MSG(std::fabs(*at_triangle(m.gram.data(), i, j) - rows * h[at(i, j, K)]) <= bound,
                          "%s K %d: gram[%lld,%lld]", engine.tier_name(), K, static_cast<long long>(i),
@@ -282,29 +313,33 @@ NM_TEST(the_factor_times_its_transpose_is_the_damped_matrix) {
     for (const int32_t order : {NM_GPTQ_ORDER_NONE, NM_GPTQ_ORDER_DESC_ACT, NM_GPTQ_ORDER_GROUP_AWARE}) {
       Module m(300, 1, K, std::min<int64_t>(K, 32), 4, 3);
       const Doubles h = product(m, false), a = product(m, true);
+      Oracle oracle(m, h, nullptr);
       nmtest::on_every_tier([&](const TestEngine& engine) {
         std::fill(m.gram.begin(), m.gram.end(), 0);
         std::fill(m.cross.begin(), m.cross.end(), 0);
         NM_OK_CALL(m.add_gram(engine, true, 0, m.T));
         NM_OK_CALL(m.make_factor(engine, order, true));
         NM_CHECK(m.used[0] == 0.05 && m.used[1] == 0);
-        const Doubles wanted = damped(m, h);
-        const Doubles u = inverse_factor(wanted, K);  // R[c,c] = 1 / U[c,c]; the pivot of a dead channel says 0
-        const auto r = [&](int64_t i, int64_t c) {
-          const double pivot = 1 / u[at(c, c, K)];
-          return i == c ? pivot : double{*at_triangle(m.factor.data(), i, c)} * pivot;
-        };
+        oracle.update();
+        const Doubles &wanted = oracle.wanted,
+                      &u = oracle.u;  // R[c,c] = 1 / U[c,c]; the pivot of a dead channel says 0
+        Doubles r(u.size()), of_cross(u.size());
+        for (int64_t c = 0; c < K; c++)
+          for (int64_t i = 0; i <= c; i++) {
+            const double pivot = 1 / u[at(c, c, K)];
+            r[at(i, c, K)] = i == c ? pivot : double{*at_triangle(m.factor.data(), i, c)} * pivot;
+            if (i < c) of_cross[at(i, c, K)] = *at_triangle(m.cross_factor.data(), i, c) * pivot / Module::kAlpha;
+          }
         for (int64_t i = 0; i < K; i++) {
           if (m.pivots[i] != 0) NM_CHECK(std::fabs(m.pivots[i] * u[at(i, i, K)] - 1) < 1e-5);
           NM_CHECK((m.pivots[i] == 0) == (m.perm[i] == 3 && K > 3));
           for (int64_t j = i; j < K; j++) {
             double sum = 0, size = 0, cross = 0, cross_size = 0;
             for (int64_t c = j; c < K; c++) {
-              const double one = r(i, c) * r(j, c);
+              const double one = r[at(i, c, K)] * r[at(j, c, K)];
               sum += one, size += std::fabs(one);
               if (c == i) continue;
-              const double other =
-                  *at_triangle(m.cross_factor.data(), i, c) / (u[at(c, c, K)] * Module::kAlpha) * r(j, c);
+              const double other = of_cross[at(i, c, K)] * r[at(j, c, K)];
               cross += other, cross_size += std::fabs(other);
             }
             // H itself is good to float32 sums of products, the factor to float32 roundings.
@@ -345,7 +380,8 @@ NM_TEST(every_code_is_the_nearest_to_the_weight_as_the_paper_updates_it) {
                         {1, 1, 1, 4, {0, NM_GPTQ_ORDER_NONE, false, false, false}}};
   for (const Case& t : cases) {
     Module m(400, t.n, t.k, t.group, t.bits, static_cast<uint64_t>(t.k));
-    const Doubles h = product(m, false), a = product(m, true);
+    const Doubles h = product(m, false), a = t.s.paired ? product(m, true) : Doubles();
+    Oracle oracle(m, h, t.s.paired ? &a : nullptr);
     nmtest::on_every_tier([&](const TestEngine& engine) {
       std::fill(m.gram.begin(), m.gram.end(), 0);
       std::fill(m.cross.begin(), m.cross.end(), 0);
@@ -356,12 +392,11 @@ NM_TEST(every_code_is_the_nearest_to_the_weight_as_the_paper_updates_it) {
       q.static_groups = t.s.static_groups;
       q.refresh = t.s.refresh;
       NM_OK_CALL(m.quantize(engine, q, t.s.order, t.s.paired));
-      const Doubles u = inverse_factor(damped(m, h), m.K);
-      const Doubles p = t.s.paired ? cross_update(m, a, u) : Doubles();
+      oracle.update();
       const std::string what = nmtest::text("%s K %lld group %lld", engine.tier_name(), static_cast<long long>(t.k),
                                             static_cast<long long>(t.group));
       double loss = 0;
-      for (int64_t n = 0; n < t.n; n++) loss += follow(m, t.s, u, p, n, what.c_str());
+      for (int64_t n = 0; n < t.n; n++) loss += follow(m, t.s, oracle.u, oracle.p, n, what.c_str());
       NM_CHECK_MSG(std::fabs(m.loss - loss) < 1e-3 * loss + 1e-15, "%s: loss %g, expected %g", what.c_str(), m.loss,
                    loss);
     });
@@ -370,7 +405,7 @@ NM_TEST(every_code_is_the_nearest_to_the_weight_as_the_paper_updates_it) {
 
 NM_TEST(threads_change_no_bit) {
   Module m(530, 250, 320, 64, 4, 9);
-  for (const int32_t tier : nmtest::tiers()) {
+  for (const int32_t tier : nmtest::tiers_but_of_linear()) {
     std::vector<uint8_t> first;
     for (const int32_t threads : {1, 2, 5}) {
       const TestEngine engine(tier, threads);
@@ -406,9 +441,37 @@ NM_TEST(threads_change_no_bit) {
 NM_TEST(the_range_search_finds_the_least_error_of_its_ranges) {
   const int64_t N = 50, K = 64;
   for (const int32_t bits : {2, 4})
-    for (const int32_t sym : {0, 1, 2})
+    for (const int32_t sym : {0, 1, 2}) {
+      Module m(K, N, K, 16, bits, 4);
+      const double most = (1 << bits) - 1;
+      const auto weight = [&](int64_t n, int64_t k) { return k == 3 ? 0 : double{m.w[n * K + k]}; };
+      const auto error = [&](int64_t n, int64_t g, double scale, double zero) {
+        double sum = 0;
+        for (int64_t k = 16 * g; k < 16 * g + 16; k++) {
+          const double x = weight(n, k);
+          const double code = std::clamp(std::nearbyint(x / scale) + zero, sym == 2 ? 1.0 : 0.0, most);
+          sum += std::pow(std::fabs(scale * (code - zero) - x), 2.4);
+        }
+        return sum;
+      };
+      Doubles best(at(N, 0, 4), INFINITY);  // [N, groups]
+      for (int64_t n = 0; n < N; n++)
+        for (int64_t g = 0; g < 4; g++) {
+          double low = 0, high = 0;
+          for (int64_t k = 16 * g; k < 16 * g + 16; k++)
+            low = std::min(low, weight(n, k)), high = std::max(high, weight(n, k));
+          for (int step = 0; step < 80; step++) {
+            const double part = 1 - step / 100.0, scale = scale_of(part * low, part * high, sym, most);
+            const double zero = sym != 0 ? (most + 1) / 2 : std::nearbyint(-part * low / scale);
+            for (int shift = -1; shift <= 1; shift++)
+              if (shift == 0 || (bits == 2 && sym == 0)) {
+                double& least = best[at(n, g, 4)];
+                least = std::min(least, error(n, g, scale, std::clamp(zero + shift, 0.0, most)));
+              }
+          }
+        }
       nmtest::on_every_tier([&](const TestEngine& engine) {
-        Module m(K, N, K, 16, bits, 4);
+        std::fill(m.gram.begin(), m.gram.end(), 0);
         NM_OK_CALL(m.add_gram(engine, false, 0, K));
         NM_OK_CALL(m.make_factor(engine, NM_GPTQ_ORDER_NONE, false));
         nm_gptq_quantize_args q = args<nm_gptq_quantize_args>();
@@ -416,35 +479,14 @@ NM_TEST(the_range_search_finds_the_least_error_of_its_ranges) {
         q.static_groups = 1;
         q.mse = 2.4f;
         NM_OK_CALL(m.quantize(engine, q, NM_GPTQ_ORDER_NONE, false));
-        const double most = (1 << bits) - 1;
         for (int64_t n = 0; n < N; n++)
           for (int64_t g = 0; g < 4; g++) {
-            const auto error = [&](double scale, double zero) {
-              double sum = 0;
-              for (int64_t k = 16 * g; k < 16 * g + 16; k++) {
-                const double x = k == 3 ? 0 : m.w[n * K + k];
-                const double code = std::clamp(std::nearbyint(x / scale) + zero, sym == 2 ? 1.0 : 0.0, most);
-                sum += std::pow(std::fabs(scale * (code - zero) - x), 2.4);
-              }
-              return sum;
-            };
-            double low = 0, high = 0, best = INFINITY;
-            for (int64_t k = 16 * g; k < 16 * g + 16; k++) {
-              const double x = k == 3 ? 0 : m.w[n * K + k];
-              low = std::min(low, x), high = std::max(high, x);
-            }
-            for (int step = 0; step < 80; step++) {
-              const double part = 1 - step / 100.0, scale = scale_of(part * low, part * high, sym, most);
-              const double zero = sym != 0 ? (most + 1) / 2 : std::nearbyint(-part * low / scale);
-              for (int shift = -1; shift <= 1; shift++)
-                if (shift == 0 || (bits == 2 && sym == 0))
-                  best = std::min(best, error(scale, std::clamp(zero + shift, 0.0, most)));
-            }
-            const double got = error(m.scales[g * N + n], m.zeros[g * N + n]);
-            NM_CHECK_MSG(got < 1.001 * best, "%s %d bits: row %lld group %lld: error %g, the best is %g",
-                         engine.tier_name(), bits, static_cast<long long>(n), static_cast<long long>(g), got, best);
+            const double got = error(n, g, m.scales[g * N + n], m.zeros[g * N + n]), least = best[at(n, g, 4)];
+            NM_CHECK_MSG(got < 1.001 * least, "%s %d bits: row %lld group %lld: error %g, the best is %g",
+                         engine.tier_name(), bits, static_cast<long long>(n), static_cast<long long>(g), got, least);
           }
       });
+    }
 }
 
 /** What a row of one group costs with `part` of its range, by the paper's update. */
@@ -465,12 +507,30 @@ double loss_of(const Module& m, const Doubles& u, int64_t n, bool sym, double pa
   return loss;
 }
 
+/** The same for all rows, each with the best of the ranges that are searched. */
+double least_loss(const Module& m, const Doubles& u, bool sym) {
+  double sum = 0;
+  for (int64_t n = 0; n < m.N; n++) {
+    double row = INFINITY, part = 1;
+    for (int step = 0; step < 13; step++) {
+      const double loss = loss_of(m, u, n, sym, 1 - step / 20.0);
+      if (loss < row) row = loss, part = 1 - step / 20.0;
+    }
+    sum += std::min({row, loss_of(m, u, n, sym, part + 0.025), loss_of(m, u, n, sym, part - 0.025)});
+  }
+  return sum;
+}
+
 NM_TEST(refreshed_groups_take_the_range_with_the_least_loss) {
   const int64_t N = 200, K = 61;
   for (const int32_t bits : {2, 3})
-    for (const bool sym : {true, false})
+    for (const bool sym : {true, false}) {
+      Module m(300, N, K, K, bits, 8);
+      const Doubles h = product(m, false);
+      Oracle oracle(m, h, nullptr);
+      double best = 0;
       nmtest::on_every_tier([&](const TestEngine& engine) {
-        Module m(300, N, K, K, bits, 8);
+        std::fill(m.gram.begin(), m.gram.end(), 0);
         NM_OK_CALL(m.add_gram(engine, false, 0, m.T));
         NM_OK_CALL(m.make_factor(engine, NM_GPTQ_ORDER_GROUP_AWARE, false));
         nm_gptq_quantize_args q = args<nm_gptq_quantize_args>();
@@ -479,22 +539,14 @@ NM_TEST(refreshed_groups_take_the_range_with_the_least_loss) {
         const double whole = m.loss;
         q.refresh = 1;
         NM_OK_CALL(m.quantize(engine, q, NM_GPTQ_ORDER_GROUP_AWARE, false));
-        const Doubles u = inverse_factor(damped(m, product(m, false)), K);
-        double best = 0;
-        for (int64_t n = 0; n < N; n++) {
-          double row = INFINITY, part = 1;
-          for (int step = 0; step < 13; step++) {
-            const double loss = loss_of(m, u, n, sym, 1 - step / 20.0);
-            if (loss < row) row = loss, part = 1 - step / 20.0;
-          }
-          best += std::min({row, loss_of(m, u, n, sym, part + 0.025), loss_of(m, u, n, sym, part - 0.025)});
-        }
+        if (oracle.update()) best = least_loss(m, oracle.u, sym);
         // A weight in the middle between two codes may go either way, which few of the rows see.
         NM_CHECK_MSG(std::fabs(m.loss / best - 1) < 0.005, "%s %d bits: loss %g, the best ranges have %g",
                      engine.tier_name(), bits, m.loss, best);
         NM_CHECK_MSG(m.loss < 0.97 * whole, "%s %d bits: loss %g, with the whole range %g", engine.tier_name(), bits,
                      m.loss, whole);
       });
+    }
 }
 
 NM_TEST(damp_then_floors_then_plain_rounding) {

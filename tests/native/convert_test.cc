@@ -93,14 +93,40 @@ void check_wide(const char* what, uint32_t bits, double want, float got) {
                  static_cast<double>(got), want);
 }
 
-/** got: x narrowed to 16 bits. */
-void check_narrow(const char* what, double x, uint32_t got, int exponent, int mantissa) {
+/** got: x narrowed to 16 bits; want: nearest() of it, of no meaning for a NaN. */
+void check_narrow(const char* what, double x, uint32_t got, uint32_t want, int mantissa) {
   if (std::isnan(x))
     NM_CHECK_MSG(is_nan16(got, mantissa) && (got >> (mantissa - 1) & 1u) != 0, "%s: NaN gave %04x, not a quiet NaN",
                  what, got);
   else
-    NM_CHECK_MSG(got == nearest(x, exponent, mantissa), "%s: %.17g gave %04x, expected %04x", what, x, got,
-                 nearest(x, exponent, mantissa));
+    NM_CHECK_MSG(got == want, "%s: %.17g gave %04x, expected %04x", what, x, got, want);
+}
+
+/** Numbers, and what they are nearest to in both 16-bit formats; worked out once for all engines. */
+template <class T>
+struct Narrowed {
+  explicit Narrowed(const std::vector<T>& numbers) : x(numbers) {
+    for (const T one : x) {
+      f16.push_back(std::isnan(one) ? 0 : nearest(double{one}, 5, 10));
+      bf16.push_back(std::isnan(one) ? 0 : nearest(double{one}, 8, 7));
+    }
+  }
+  void check_f16(const char* what, const std::vector<uint16_t>& got) const {
+    for (size_t i = 0; i < x.size(); i++) check_narrow(what, double{x[i]}, got[i], f16[i], 10);
+  }
+  void check_bf16(const char* what, const std::vector<uint16_t>& got) const {
+    for (size_t i = 0; i < x.size(); i++) check_narrow(what, double{x[i]}, got[i], bf16[i], 7);
+  }
+  std::vector<T> x;
+  std::vector<uint32_t> f16, bf16;
+};
+
+/** The numbers of `count` patterns. */
+template <class Decode>
+Narrowed<double> decoded(uint32_t count, Decode decode_one) {
+  std::vector<double> x;
+  for (uint32_t i = 0; i < count; i++) x.push_back(decode_one(i));
+  return Narrowed<double>(x);
 }
 
 template <class T>
@@ -152,21 +178,16 @@ NM_TEST(every_16_bit_and_8_bit_pattern_widens_exactly) {
 NM_TEST(every_16_bit_and_8_bit_pattern_narrows_to_the_nearest) {
   const std::vector<uint16_t> all16 = all_patterns<uint16_t>(65536);
   const std::vector<uint8_t> all8 = all_patterns<uint8_t>(256);
+  const Narrowed<double> halves = decoded(65536, decode_f16), brains = decoded(65536, decode_bf16);
+  const Narrowed<double> e4m3 = decoded(256, [](uint32_t i) { return decode(i, 4, 3, true); });
+  const Narrowed<double> e5m2 = decoded(256, [](uint32_t i) { return decode(i, 5, 2); });
   on_every_tier([&](const TestEngine& engine) {
-    const std::vector<uint16_t> to_bf16 = converted<uint16_t>(engine, NM_F16, NM_BF16, all16);
-    const std::vector<uint16_t> to_f16 = converted<uint16_t>(engine, NM_BF16, NM_F16, all16);
-    for (uint32_t i = 0; i < 65536; i++) {
-      check_narrow("f16 to bf16", decode_f16(i), to_bf16[i], 8, 7);
-      check_narrow("bf16 to f16", decode_bf16(i), to_f16[i], 5, 10);
-    }
+    halves.check_bf16("f16 to bf16", converted<uint16_t>(engine, NM_F16, NM_BF16, all16));
+    brains.check_f16("bf16 to f16", converted<uint16_t>(engine, NM_BF16, NM_F16, all16));
     for (const int32_t from : {NM_F8_E4M3, NM_F8_E5M2}) {
-      const std::vector<uint16_t> f16 = converted<uint16_t>(engine, from, NM_F16, all8);
-      const std::vector<uint16_t> bf16 = converted<uint16_t>(engine, from, NM_BF16, all8);
-      for (uint32_t i = 0; i < 256; i++) {
-        const double x = from == NM_F8_E4M3 ? decode(i, 4, 3, true) : decode(i, 5, 2);
-        check_narrow("f8 to f16", x, f16[i], 5, 10);
-        check_narrow("f8 to bf16", x, bf16[i], 8, 7);
-      }
+      const Narrowed<double>& numbers = from == NM_F8_E4M3 ? e4m3 : e5m2;
+      numbers.check_f16("f8 to f16", converted<uint16_t>(engine, from, NM_F16, all8));
+      numbers.check_bf16("f8 to bf16", converted<uint16_t>(engine, from, NM_BF16, all8));
     }
     NM_CHECK(converted<uint16_t>(engine, NM_F16, NM_F16, all16) == all16);
     NM_CHECK(converted<uint16_t>(engine, NM_BF16, NM_BF16, all16) == all16);
@@ -175,13 +196,10 @@ NM_TEST(every_16_bit_and_8_bit_pattern_narrows_to_the_nearest) {
 
 NM_TEST(float32_narrows_to_the_nearest_with_halves_to_even) {
   const std::vector<float> x = floats();
+  const Narrowed<float> numbers(x);
   on_every_tier([&](const TestEngine& engine) {
-    const std::vector<uint16_t> f16 = converted<uint16_t>(engine, NM_F32, NM_F16, x);
-    const std::vector<uint16_t> bf16 = converted<uint16_t>(engine, NM_F32, NM_BF16, x);
-    for (size_t i = 0; i < x.size(); i++) {
-      check_narrow("f32 to f16", x[i], f16[i], 5, 10);
-      check_narrow("f32 to bf16", x[i], bf16[i], 8, 7);
-    }
+    numbers.check_f16("f32 to f16", converted<uint16_t>(engine, NM_F32, NM_F16, x));
+    numbers.check_bf16("f32 to bf16", converted<uint16_t>(engine, NM_F32, NM_BF16, x));
     const std::vector<float> same = converted<float>(engine, NM_F32, NM_F32, x);
     NM_CHECK(std::memcmp(same.data(), x.data(), x.size() * sizeof(float)) == 0);
   });
@@ -208,13 +226,12 @@ NM_TEST(float64_is_rounded_once) {
   for (int i = 0; i < 20000; i++)
     x.push_back(std::ldexp(static_cast<double>(random.bits()), static_cast<int>(random.below(200)) - 180) *
                 (i % 2 == 0 ? 1 : -1));
+  const Narrowed<double> numbers(x);
   on_every_tier([&](const TestEngine& engine) {
-    const std::vector<uint16_t> f16 = converted<uint16_t>(engine, NM_F64, NM_F16, x);
-    const std::vector<uint16_t> bf16 = converted<uint16_t>(engine, NM_F64, NM_BF16, x);
+    numbers.check_f16("f64 to f16", converted<uint16_t>(engine, NM_F64, NM_F16, x));
+    numbers.check_bf16("f64 to bf16", converted<uint16_t>(engine, NM_F64, NM_BF16, x));
     const std::vector<float> f32 = converted<float>(engine, NM_F64, NM_F32, x);
     for (size_t i = 0; i < x.size(); i++) {
-      check_narrow("f64 to f16", x[i], f16[i], 5, 10);
-      check_narrow("f64 to bf16", x[i], bf16[i], 8, 7);
       const float want = static_cast<float>(x[i]);  // the language's own conversion
       NM_CHECK(std::isnan(want) ? std::isnan(f32[i]) : bits_of(want) == bits_of(f32[i]));
     }
@@ -240,26 +257,28 @@ NM_TEST(all_tiers_give_the_same_bits_nan_payloads_included) {
 }
 
 NM_TEST(all_lengths_between_guard_pages) {
-  for (int64_t n = 0; n < 70; n++) {
-    for (const Edge edge : {Edge::kEnd, Edge::kStart}) {
-      on_every_tier([&](const TestEngine& engine) {
-        std::vector<float> x(static_cast<size_t>(n));
-        std::vector<uint16_t> h(x.size());
-        std::vector<uint8_t> b(x.size());
-        for (size_t i = 0; i < x.size(); i++) {
-          x[i] = static_cast<float>(i) - 20;
-          h[i] = static_cast<uint16_t>(nearest(x[i], 5, 10));
-          b[i] = static_cast<uint8_t>(0x38 + 8 * (i % 3));  // 1, 2, 4 in E4M3
-        }
+  std::vector<float> numbers;
+  std::vector<uint16_t> halves;
+  std::vector<uint8_t> bytes;
+  for (size_t i = 0; i < 70; i++) {
+    numbers.push_back(static_cast<float>(i) - 20);
+    halves.push_back(static_cast<uint16_t>(nearest(numbers[i], 5, 10)));
+    bytes.push_back(static_cast<uint8_t>(0x38 + 8 * (i % 3)));  // 1, 2, 4 in E4M3
+  }
+  on_every_tier([&](const TestEngine& engine) {
+    for (int64_t n = 0; n < 70; n++)
+      for (const Edge edge : {Edge::kEnd, Edge::kStart}) {
+        const std::vector<float> x(numbers.begin(), numbers.begin() + n);
+        const std::vector<uint16_t> h(halves.begin(), halves.begin() + n);
+        const std::vector<uint8_t> b(bytes.begin(), bytes.begin() + n);
         NM_CHECK(converted<uint16_t>(engine, NM_F32, NM_F16, x, edge) == h);
         NM_CHECK(converted<float>(engine, NM_F16, NM_F32, h, edge) == x);
         const std::vector<uint16_t> brain = converted<uint16_t>(engine, NM_F16, NM_BF16, h, edge);
         NM_CHECK(converted<float>(engine, NM_BF16, NM_F32, brain, edge) == x);
         const std::vector<float> small = converted<float>(engine, NM_F8_E4M3, NM_F32, b, edge);
         for (size_t i = 0; i < small.size(); i++) NM_CHECK(small[i] == static_cast<float>(1 << i % 3));
-      });
-    }
-  }
+      }
+  });
 }
 
 NM_TEST(embedding_copies_the_rows_asked_for) {

@@ -74,7 +74,7 @@ int bits_at(const uint8_t* words, int64_t stride, int32_t word_bits, int64_t at,
 /** Code i of a stream, as the format is defined. */
 int code_at(const uint8_t* words, int64_t stride, Kind kind, int32_t bits, int64_t i) {
   if (!kind.planar) return bits_at(words, stride, kind.word_bits, i * bits, bits);
-  const std::vector<std::vector<int32_t>> planes = {{}, {}, {2}, {2, 1}, {4}, {4, 1}, {4, 2}, {4, 2, 1}, {8}};
+  static const std::vector<std::vector<int32_t>> planes = {{}, {}, {2}, {2, 1}, {4}, {4, 1}, {4, 2}, {4, 2, 1}, {8}};
   int64_t word = i / 32 * bits;
   int code = 0;
   int32_t shift = 0;
@@ -161,35 +161,56 @@ NM_TEST(qzeros_have_the_worked_numbers_of_both_versions) {
   });
 }
 
+/** The words of a packed layer, decoded bit by bit, are its codes and zeros. */
+static bool holds_what_was_packed(const Layer& layer) {
+  const int64_t n = layer.c.n, k = layer.c.k, word_bytes = layer.kind.word_bits / 8;
+  const int64_t row = words_of(layer.kind, layer.c.bits, n) * word_bytes;
+  bool same = true;
+  for (int64_t i = 0; i < n * k; i++)
+    same &=
+        code_at(layer.weight_bytes.data() + i / k * word_bytes, n, layer.kind, layer.c.bits, i % k) == layer.codes[i];
+  for (int64_t i = 0; i < layer.groups * n; i++)
+    same &= code_at(layer.zero_bytes.data() + i / n * row, 1, layer.kind, layer.c.bits, i % n) ==
+            layer.zeros[i] - layer.a.zero_offset;
+  return same;
+}
+
+/** packed: the words of the first engine, decoded; of another the same bytes are expected. */
+static void check_width(const TestEngine& engine, Kind kind, int32_t bits, int64_t n, int64_t k,
+                        std::vector<uint8_t>& packed) {
+  const int32_t offset = static_cast<int32_t>((n + k) % 2);
+  const Edge edge = k % 2 == 0 ? Edge::kEnd : Edge::kStart;
+  Layer layer(bits, n, k, std::min<int64_t>(k, 32), edge, kind);
+  fill(layer, static_cast<uint64_t>(n * 1000 + k), offset);
+  layer.a.zero_offset = offset;
+  NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
+  const std::string what =
+      nmtest::text("words of %d%s, bits %d N %lld K %lld", kind.word_bits, kind.planar ? " planar" : "", bits,
+                   static_cast<long long>(n), static_cast<long long>(k));
+  std::vector<uint8_t> words(layer.weight_bytes.begin(), layer.weight_bytes.end());
+  words.insert(words.end(), layer.zero_bytes.begin(), layer.zero_bytes.end());
+  if (packed.empty()) {
+    NM_CHECK_MSG(holds_what_was_packed(layer), "%s: they are wrong", what.c_str());
+    packed = words;
+  }
+  NM_CHECK_MSG(words == packed, "%s: others than of the first engine", what.c_str());
+  Layer back(bits, n, k, std::min<int64_t>(k, 32), edge, kind);
+  std::copy(layer.weight_bytes.begin(), layer.weight_bytes.end(), back.weight_bytes.begin());
+  std::copy(layer.zero_bytes.begin(), layer.zero_bytes.end(), back.zero_bytes.begin());
+  back.a.zero_offset = offset;
+  NM_OK_CALL(nm_gptq_unpack(engine, &back.a));
+  NM_CHECK(std::equal(layer.codes.begin(), layer.codes.end(), back.codes.begin()));
+  NM_CHECK(std::equal(layer.zeros.begin(), layer.zeros.end(), back.zeros.begin()));
+}
+
 NM_TEST(every_width_and_tail_agrees_with_a_bit_by_bit_decoder_and_comes_back) {
+  std::vector<std::vector<uint8_t>> packed(std::size(kKinds) * 7 * 5 * 5);
   nmtest::on_every_tier([&](const TestEngine& engine) {
+    auto at = packed.begin();
     for (const Kind kind : kKinds)
       for (int32_t bits = 2; bits <= 8; bits++)
         for (const int64_t n : {1, 7, 33, 64, 100})
-          for (const int64_t k : {1, 5, 31, 64, 172}) {
-            const int32_t offset = static_cast<int32_t>((n + k) % 2);
-            const Edge edge = k % 2 == 0 ? Edge::kEnd : Edge::kStart;
-            Layer layer(bits, n, k, std::min<int64_t>(k, 32), edge, kind);
-            fill(layer, static_cast<uint64_t>(n * 1000 + k), offset);
-            layer.a.zero_offset = offset;
-            NM_OK_CALL(nm_gptq_pack(engine, &layer.a));
-            bool same = true;
-            const int64_t word_bytes = kind.word_bits / 8;
-            for (int64_t i = 0; i < n * k; i++)
-              same &= code_at(layer.weight_bytes.data() + i / k * word_bytes, n, kind, bits, i % k) == layer.codes[i];
-            const int64_t row = words_of(kind, bits, n) * word_bytes;
-            for (int64_t i = 0; i < layer.groups * n; i++)
-              same &= code_at(layer.zero_bytes.data() + i / n * row, 1, kind, bits, i % n) == layer.zeros[i] - offset;
-            NM_CHECK_MSG(same, "words of %d%s, bits %d N %lld K %lld: they are wrong", kind.word_bits,
-                         kind.planar ? " planar" : "", bits, static_cast<long long>(n), static_cast<long long>(k));
-            Layer back(bits, n, k, std::min<int64_t>(k, 32), edge, kind);
-            std::copy(layer.weight_bytes.begin(), layer.weight_bytes.end(), back.weight_bytes.begin());
-            std::copy(layer.zero_bytes.begin(), layer.zero_bytes.end(), back.zero_bytes.begin());
-            back.a.zero_offset = offset;
-            NM_OK_CALL(nm_gptq_unpack(engine, &back.a));
-            NM_CHECK(std::equal(layer.codes.begin(), layer.codes.end(), back.codes.begin()));
-            NM_CHECK(std::equal(layer.zeros.begin(), layer.zeros.end(), back.zeros.begin()));
-          }
+          for (const int64_t k : {1, 5, 31, 64, 172}) check_width(engine, kind, bits, n, k, *at++);
   });
 }
 

@@ -10,6 +10,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/dispatch.h"
+
 namespace nmtest {
 namespace {
 
@@ -130,10 +132,23 @@ std::string name_of_tier(int32_t tier) {
   return name;
 }
 
+std::vector<int32_t> tiers_but_of_linear() {
+  std::vector<int32_t> found;
+  for (const int32_t tier : tiers()) {
+    const nm::KernelTable& a = nm::kernel_table(tier);
+    const bool seen = std::any_of(found.begin(), found.end(), [&](int32_t other) {
+      const nm::KernelTable& b = nm::kernel_table(other);
+      return a.norm == b.norm && a.rope == b.rope && a.attention == b.attention && a.activation == b.activation &&
+             a.sampling == b.sampling && a.convert == b.convert && a.calibrate == b.calibrate && a.gptq == b.gptq;
+    });
+    if (!seen) found.push_back(tier);
+  }
+  return found;
+}
+
 void on_every_tier(const std::function<void(const TestEngine&)>& fn) {
-  for (const int32_t tier : tiers())
-    for (const int32_t threads : {1, 3})
-      if (tier != NM_TIER_AVX2_VNNI && tier != NM_TIER_AVX512_VNNI) fn(TestEngine(tier, threads));
+  for (const int32_t tier : tiers_but_of_linear())
+    for (const int32_t threads : {1, 3}) fn(TestEngine(tier, threads));
 }
 
 void on_every_linear_tier(const std::function<void(const TestEngine&)>& fn, int32_t activations) {

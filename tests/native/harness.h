@@ -138,10 +138,13 @@ class TestEngine {
 std::vector<int32_t> tiers();
 std::string name_of_tier(int32_t tier);
 
-/** fn(engine) on every tier but those that differ in linear only, with 1 and with 3 threads. */
+/** Those without the ones whose kernels are an earlier one's in every family but linear. */
+std::vector<int32_t> tiers_but_of_linear();
+
+/** fn(engine) on every tier of tiers_but_of_linear(), with 1 and with 3 threads. */
 void on_every_tier(const std::function<void(const TestEngine&)>& fn);
 
-/** The same on all of them. */
+/** The same on all of tiers(). */
 void on_every_linear_tier(const std::function<void(const TestEngine&)>& fn, int32_t activations = NM_ACTIVATIONS_AUTO);
 
 template <class T>

@@ -130,7 +130,8 @@ inline nm_linear_args linear_args(const Bytes& image, int64_t m, const float* x,
   return a;
 }
 
-inline void fill(const Guarded<float>& to, uint64_t seed) {
+template <class Floats>
+void fill(Floats&& to, uint64_t seed) {
   Random random(seed);
   for (float& x : to) x = random.normal();
 }

@@ -69,34 +69,52 @@ float output(const nm_weight& w, const std::vector<int64_t>& order, const Rounde
   return total;
 }
 
+/** x, bias and residual of M rows, and what the format makes of them. */
+struct Rows {
+  Rows(const nm_weight& w, int64_t rows, float of_most)
+      : m(rows), most(of_most), x(at(m * w.k)), bias(at(w.n)), residual(at(m * w.n)) {
+    fill(x, 1);
+    fill(bias, 2);
+    fill(residual, 3);
+    if (m % 2 == 0) bias.clear();
+    if (m % 3 == 0) residual.clear();
+    const std::vector<int64_t> order = by_group(w);
+    for (int64_t i = 0; i < m; i++) {
+      const Rounded rounded = round_row(w, order, x.data() + i * w.k, most);
+      for (int64_t n = 0; n < w.n; n++) {
+        float one = output(w, order, rounded, n);
+        if (!bias.empty()) one += bias[at(n)];
+        if (!residual.empty()) one += residual[at(i * w.n + n)];
+        want.push_back(one);
+      }
+    }
+  }
+
+  int64_t m;
+  float most;
+  std::vector<float> x, bias, residual;  // without gaps; the last two empty where there are none
+  std::vector<float> want;
+};
+
 /** With strides, bias and residual between guard pages. */
-void check_bits(const TestEngine& engine, const Weight& weight, const nm_weight& w, int64_t m, Edge edge, float most) {
-  const auto image = pack(engine, w, edge);
-  const int64_t x_stride = m == 1 ? w.k : w.k + 3, y_stride = m == 1 ? w.n : w.n + 5;
+void check_bits(const TestEngine& engine, const Weight& weight, const Bytes& image, const Rows& rows, Edge edge) {
+  const nm_weight& w = weight.w;
+  const int64_t m = rows.m, x_stride = m == 1 ? w.k : w.k + 3, y_stride = m == 1 ? w.n : w.n + 5;
   Guarded<float> x((m - 1) * x_stride + w.k, edge), y((m - 1) * y_stride + w.n, edge), bias(w.n, edge),
       residual(m * w.n, edge);
-  fill(x, 1);
-  fill(bias, 2);
-  fill(residual, 3);
+  for (int64_t i = 0; i < m; i++) std::copy_n(rows.x.begin() + i * w.k, w.k, x.begin() + i * x_stride);
+  std::copy(rows.bias.begin(), rows.bias.end(), bias.begin());
+  std::copy(rows.residual.begin(), rows.residual.end(), residual.begin());
   std::fill(y.begin(), y.end(), 12345.0f);
-  nm_linear_args a = linear_args(*image, m, x.data(), x_stride, y.data(), y_stride);
-  a.bias = m % 2 == 1 ? bias.data() : nullptr;
-  a.residual = m % 3 != 0 ? residual.data() : nullptr;
+  nm_linear_args a = linear_args(image, m, x.data(), x_stride, y.data(), y_stride);
+  a.bias = rows.bias.empty() ? nullptr : bias.data();
+  a.residual = rows.residual.empty() ? nullptr : residual.data();
   a.residual_stride = w.n;
   NM_OK_CALL(nm_linear(engine, &a));
-  const std::vector<int64_t> order = by_group(w);
   const std::string what = text("%s, M %lld, %s, most %g", name(weight.shape).c_str(), static_cast<long long>(m),
-                                engine.tier_name(), double{most});
+                                engine.tier_name(), double{rows.most});
   for (int64_t i = 0; i < m; i++) {
-    const Rounded rounded = round_row(w, order, x.data() + i * x_stride, most);
-    std::vector<float> want;
-    for (int64_t n = 0; n < w.n; n++) {
-      float one = output(w, order, rounded, n);
-      if (a.bias != nullptr) one += bias[n];
-      if (a.residual != nullptr) one += residual[i * w.n + n];
-      want.push_back(one);
-    }
-    check_same_bits(what.c_str(), y.data() + i * y_stride, want.data(), w.n);
+    check_same_bits(what.c_str(), y.data() + i * y_stride, rows.want.data() + i * w.n, w.n);
     for (int64_t n = w.n; n < y_stride && i + 1 < m; n++) NM_CHECK(y[i * y_stride + n] == 12345.0f);
   }
 }
@@ -121,23 +139,29 @@ NM_TEST(outputs_are_those_of_the_format_bit_for_bit_on_every_tier) {
     const Edge edge = seed % 2 == 0 ? Edge::kEnd : Edge::kStart;
     const Weight weight(shape, ++seed, edge);
     for (const int32_t asked : {NM_ACTIVATIONS_INT8, NM_ACTIVATIONS_INT4})
-      for (const bool by_weight : {false, true})
+      for (const bool by_weight : {false, true}) {
+        nm_weight w = weight.w;
+        w.activations = by_weight ? asked : NM_ACTIVATIONS_AUTO;
+        std::vector<Rows> all;
+        for (const int64_t m : {1, 2, 3, 4, 5, 7, 8, 14, 37})
+          all.emplace_back(w, m, asked == NM_ACTIVATIONS_INT8 ? 127 : 7);
         on_every_linear_tier(
             [&](const TestEngine& engine) {
-              nm_weight w = weight.w;
-              w.activations = by_weight ? asked : NM_ACTIVATIONS_AUTO;
-              for (const int64_t m : {1, 2, 3, 4, 5, 7, 8, 14, 37})
-                check_bits(engine, weight, w, m, edge, asked == NM_ACTIVATIONS_INT8 ? 127 : 7);
+              const auto image = pack(engine, w, edge);
+              for (const Rows& rows : all) check_bits(engine, weight, *image, rows, edge);
             },
             by_weight ? NM_ACTIVATIONS_AUTO : asked);
+      }
   }
 }
 
 NM_TEST(a_group_longer_than_a_span_is_cut) {
   const Shape shape = {8, 0, 3, kSpan + 300, kSpan + 300, false, false, true};
   const Weight weight(shape, 1);
-  on_every_linear_tier([&](const TestEngine& engine) { check_bits(engine, weight, weight.w, 2, Edge::kEnd, 127); },
-                       NM_ACTIVATIONS_INT8);
+  const Rows rows(weight.w, 2, 127);
+  on_every_linear_tier(
+      [&](const TestEngine& engine) { check_bits(engine, weight, *pack(engine, weight.w), rows, Edge::kEnd); },
+      NM_ACTIVATIONS_INT8);
 }
 
 NM_TEST(sums_of_the_largest_codes_and_int8_activations_do_not_overflow) {

@@ -14,52 +14,81 @@ namespace {
  */
 double narrowed(double largest) { return (0.5 + 32767 * 0x1p-23) * largest / 32767; }
 
+/** x, bias and residual of M rows, and what float64 makes of them. */
+struct Rows {
+  Rows(const Weight& weight, int64_t rows)
+      : m(rows), x(at(m * weight.shape.k)), bias(at(weight.shape.n)), residual(at(m * weight.shape.n)) {
+    const int64_t N = weight.shape.n, K = weight.shape.k;
+    fill(x, 1);
+    fill(bias, 2);
+    fill(residual, 3);
+    if (m % 2 == 0) bias.clear();
+    if (m % 3 == 0) residual.clear();
+    for (int64_t i = 0; i < m; i++)
+      for (int64_t n = 0; n < N; n++) {
+        double sum = bias.empty() ? 0 : double{bias[at(n)]}, all = std::fabs(sum), largest = 0, weights = 0;
+        for (int64_t k = 0; k < K; k++) {
+          const double one = double{x[at(i * K + k)]}, weight_of_k = weight.value[at(n * K + k)];
+          sum += one * weight_of_k;
+          all += std::fabs(one * weight_of_k);
+          largest = std::max(largest, std::fabs(one));
+          weights += std::fabs(weight_of_k);
+        }
+        moved.push_back(narrowed(largest) * weights);
+        if (!residual.empty()) {
+          sum += double{residual[at(i * N + n)]};
+          all += std::fabs(double{residual[at(i * N + n)]});
+        }
+        want.push_back(sum);
+        size.push_back(all);
+      }
+  }
+
+  int64_t m;
+  std::vector<float> x, bias, residual;  // without gaps; the last two empty where there are none
+  std::vector<double> want, size;        // [M,N]; size: the sum of all |terms|
+  std::vector<double> moved;             // by x of 16 bits
+};
+
+std::vector<Rows> rows_of(const Weight& weight, std::initializer_list<int64_t> ms) {
+  std::vector<Rows> all;
+  for (const int64_t m : ms) all.emplace_back(weight, m);
+  return all;
+}
+
 /** One product with strides, bias and residual between guard pages, against float64. */
-void check_product(const TestEngine& engine, const Shape& s, const Weight& weight, const Bytes& image, int64_t m,
-                   Edge edge, int32_t activations = NM_ACTIVATIONS_AUTO) {
+void check_product(const TestEngine& engine, const Weight& weight, const Rows& rows, const Bytes& image, Edge edge,
+                   int32_t activations = NM_ACTIVATIONS_AUTO) {
+  const Shape& s = weight.shape;
+  const int64_t m = rows.m;
   const int64_t x_stride = m == 1 ? s.k : s.k + 3, y_stride = m == 1 ? s.n : s.n + 5, r_stride = m == 1 ? s.n : s.n + 1;
   Guarded<float> x((m - 1) * x_stride + s.k, edge), y((m - 1) * y_stride + s.n, edge), bias(s.n, edge),
       residual((m - 1) * r_stride + s.n, edge);
-  fill(x, 1);
-  fill(bias, 2);
-  fill(residual, 3);
   std::fill(y.begin(), y.end(), 12345.0f);
+  std::copy(rows.bias.begin(), rows.bias.end(), bias.begin());
+  for (int64_t i = 0; i < m; i++) {
+    std::copy_n(rows.x.begin() + i * s.k, s.k, x.begin() + i * x_stride);
+    if (!rows.residual.empty()) std::copy_n(rows.residual.begin() + i * s.n, s.n, residual.begin() + i * r_stride);
+  }
   nm_linear_args a = linear_args(image, m, x.data(), x_stride, y.data(), y_stride);
-  a.bias = m % 2 == 1 ? bias.data() : nullptr;
-  a.residual = m % 3 != 0 ? residual.data() : nullptr;
+  a.bias = rows.bias.empty() ? nullptr : bias.data();
+  a.residual = rows.residual.empty() ? nullptr : residual.data();
   a.residual_stride = r_stride;
   NM_OK_CALL(nm_linear(engine, &a));
 
   const double roundings = engine.tier() == NM_TIER_REFERENCE ? 1 : weight.roundings();
   const bool int16 = engine.tier() != NM_TIER_REFERENCE && s.bits != 0 && activations == NM_ACTIVATIONS_AUTO;
   std::vector<float> got;
-  std::vector<double> want, size, moved;
   for (int64_t i = 0; i < m; i++) {
-    for (int64_t n = 0; n < s.n; n++) {
-      double sum = a.bias != nullptr ? double{bias[n]} : 0, all = std::fabs(sum), largest = 0, weights = 0;
-      for (int64_t k = 0; k < s.k; k++) {
-        const double product = double{x[i * x_stride + k]} * weight.value[at(n * s.k + k)];
-        sum += product;
-        all += std::fabs(product);
-        largest = std::max(largest, std::fabs(double{x[i * x_stride + k]}));
-        weights += std::fabs(weight.value[at(n * s.k + k)]);
-      }
-      moved.push_back(int16 ? narrowed(largest) * weights : 0);
-      if (a.residual != nullptr) {
-        sum += double{residual[i * r_stride + n]};
-        all += std::fabs(double{residual[i * r_stride + n]});
-      }
-      got.push_back(y[i * y_stride + n]);
-      want.push_back(sum);
-      size.push_back(all);
-    }
+    got.insert(got.end(), y.begin() + i * y_stride, y.begin() + i * y_stride + s.n);
     for (int64_t n = s.n; n < y_stride && i + 1 < m; n++)
       NM_CHECK_MSG(y[i * y_stride + n] == 12345.0f, "%s wrote between rows of y", name(s).c_str());
   }
   const std::string what =
       nmtest::text("%s, M %lld, %s", name(s).c_str(), static_cast<long long>(m), engine.tier_name());
-  nmtest::check_close(what.c_str(), got.data(), want.data(), static_cast<int64_t>(got.size()), [&](int64_t i) {
-    return nmtest::gamma(roundings) * (size[at(i)] + moved[at(i)]) + moved[at(i)];
+  nmtest::check_close(what.c_str(), got.data(), rows.want.data(), static_cast<int64_t>(got.size()), [&](int64_t i) {
+    const double moved = int16 ? rows.moved[at(i)] : 0;
+    return nmtest::gamma(roundings) * (rows.size[at(i)] + moved) + moved;
   });
 }
 
@@ -105,13 +134,13 @@ NM_TEST(every_layout_agrees_with_float64_and_stays_inside_its_arrays) {
   for (const Shape& shape : kShapes) {
     const Edge edge = seed % 2 == 0 ? Edge::kEnd : Edge::kStart;
     const Weight weight(shape, ++seed, edge);
+    const std::vector<Rows> all = rows_of(weight, {1, 2, 3, 4, 5, 6, 7, 8, 14, 37});
     for (const int32_t activations : {NM_ACTIVATIONS_AUTO, NM_ACTIVATIONS_EXACT}) {
       if (shape.bits == 0 && activations == NM_ACTIVATIONS_EXACT) continue;
       on_every_linear_tier(
           [&](const TestEngine& engine) {
             const auto image = pack(engine, weight.w, edge);
-            for (const int64_t m : {1, 2, 3, 4, 5, 6, 7, 8, 14, 37})
-              check_product(engine, shape, weight, *image, m, edge, activations);
+            for (const Rows& rows : all) check_product(engine, weight, rows, *image, edge, activations);
           },
           activations);
     }
@@ -124,9 +153,10 @@ NM_TEST(chunks_of_many_threads_cover_large_weights) {
                           {8, 0, 1100, 700, 64, false, false, false}};
   for (const Shape& shape : shapes) {
     const Weight weight(shape, 77);
+    const std::vector<Rows> all = rows_of(weight, {1, 4, 9});
     on_every_linear_tier([&](const TestEngine& engine) {
       const auto image = pack(engine, weight.w);
-      for (const int64_t m : {1, 4, 9}) check_product(engine, shape, weight, *image, m, Edge::kEnd);
+      for (const Rows& rows : all) check_product(engine, weight, rows, *image, Edge::kEnd);
     });
   }
 }
@@ -134,18 +164,18 @@ NM_TEST(chunks_of_many_threads_cover_large_weights) {
 NM_TEST(every_tail_of_many_rows_and_more_rows_than_a_block) {
   const Shape shape = {4, 0, 40, 300, 128, false, false, true};
   const Weight weight(shape, 5);
+  const std::vector<Rows> all = rows_of(weight, {33, 34, 35, 36, 38, 39, 40, 240, 257, 523});
   on_every_linear_tier([&](const TestEngine& engine) {
     const auto image = pack(engine, weight.w);
-    for (const int64_t m : {33, 34, 35, 36, 38, 39, 40, 240, 257, 523})
-      check_product(engine, shape, weight, *image, m, Edge::kEnd);
+    for (const Rows& rows : all) check_product(engine, weight, rows, *image, Edge::kEnd);
   });
 }
 
 NM_TEST(a_row_has_the_same_bits_alone_and_in_any_batch_threads_and_vector_tier) {
-  const Shape shapes[] = {{0, NM_F32, 290, 700, 0, false, false, false},   {0, NM_F16, 50, 300, 0, false, false, false},
-                          {0, NM_BF16, 600, 1100, 0, false, false, false}, {4, 0, 1000, 1024, 128, false, false, true},
-                          {4, 0, 300, 1000, 1000, false, true, false},     {8, 0, 70, 900, 32, false, true, false}};
-  constexpr int64_t kRows = 300;
+  const Shape shapes[] = {{0, NM_F32, 290, 300, 0, false, false, false},  {0, NM_F16, 50, 300, 0, false, false, false},
+                          {0, NM_BF16, 600, 300, 0, false, false, false}, {4, 0, 1000, 300, 128, false, false, true},
+                          {4, 0, 300, 520, 520, false, true, false},      {8, 0, 70, 300, 32, false, true, false}};
+  constexpr int64_t kRows = 257;  // more than a block of rows
   for (const Shape& s : shapes) {
     const Weight weight(s, 11);
     Guarded<float> x(kRows * s.k);

@@ -3,9 +3,9 @@ package org.nanomodel;
 import java.nio.file.Path;
 import java.util.Optional;
 import org.nanomodel.checkpoint.AdapterDirectory;
-import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.model.CausalModel;
 import org.nanomodel.model.Config;
+import org.nanomodel.model.Weights;
 import org.nanomodel.ops.Engine;
 
 /**
@@ -44,14 +44,18 @@ public final class Adapter {
     return stored ? AdapterDirectory.find(model) : folder;
   }
 
-  /** A model's graph with its weights and the adapter. */
-  CausalModel load(Engine engine, Config config, ModelDirectory directory) {
-    Optional<Path> found = find(directory.path());
+  /**
+   * A model's graph with its weights and the adapter.
+   *
+   * @param weights of the directory
+   */
+  CausalModel load(Engine engine, Config config, Path directory, Weights weights) {
+    Optional<Path> found = find(directory);
     if (found.isEmpty()) {
-      return CausalModel.load(engine, config, directory);
+      return CausalModel.load(engine, config, weights);
     }
     try (var adapter = AdapterDirectory.open(found.get())) {
-      return CausalModel.load(engine, config, adapter.over(directory, config));
+      return CausalModel.load(engine, config, adapter.over(weights, config));
     }
   }
 }

@@ -7,11 +7,13 @@ import java.util.Optional;
 import java.util.concurrent.locks.ReentrantLock;
 import java.util.function.Supplier;
 import org.nanomodel.checkpoint.DurableFiles;
+import org.nanomodel.checkpoint.ImageCache;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.events.LoadEvent;
 import org.nanomodel.generate.GenerationLoop;
 import org.nanomodel.model.CausalModel;
 import org.nanomodel.model.Config;
+import org.nanomodel.model.Weights;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.EngineOptions;
 import org.nanomodel.ops.Linear;
@@ -25,6 +27,7 @@ import org.nanomodel.tokenizer.Tokenizer;
 final class OpenModel implements AutoCloseable {
   private final Engine engine;
   private final Adapter adapter;
+  private final Optional<Path> imageCache;
   // Held while the model changes: loading, quantizing, closing. What is there already is read
   // without it, so that a listener may ask for it while another thread waits for its end.
   private final ReentrantLock change = new ReentrantLock();
@@ -36,9 +39,10 @@ final class OpenModel implements AutoCloseable {
   private volatile boolean closed;
   private Path work;
 
-  private OpenModel(Engine engine, Path path, Adapter adapter) {
+  private OpenModel(Engine engine, Path path, Adapter adapter, Optional<Path> imageCache) {
     this.engine = engine;
     this.adapter = adapter;
+    this.imageCache = imageCache;
     this.directory = ModelDirectory.open(path, engine);
     try {
       this.config = directory.config();
@@ -52,7 +56,7 @@ final class OpenModel implements AutoCloseable {
   static OpenModel open(Path path, EngineOptions options, Adapter adapter) {
     Engine engine = Engine.open(options);
     try {
-      return new OpenModel(engine, path, adapter);
+      return new OpenModel(engine, path, adapter, options.imageCache());
     } catch (RuntimeException | Error e) {
       engine.close();
       throw e;
@@ -104,10 +108,17 @@ final class OpenModel implements AutoCloseable {
     if (graph == null) {
       var event = new LoadEvent();
       event.begin();
-      graph = adapter.load(engine, config, directory);
+      graph =
+          imageCache.isPresent()
+              ? ImageCache.of(imageCache.get(), engine).load(directory, this::graphOf)
+              : graphOf(directory);
       record(event);
     }
     return graph;
+  }
+
+  private CausalModel graphOf(Weights weights) {
+    return adapter.load(engine, config, directory.path(), weights);
   }
 
   private void record(LoadEvent event) {

@@ -1,5 +1,6 @@
 package org.nanomodel.cli;
 
+import java.nio.file.Path;
 import org.nanomodel.Activations;
 import org.nanomodel.Backend;
 import org.nanomodel.Device;
@@ -37,6 +38,13 @@ final class EngineFlags {
               + " Default: auto, as the checkpoint says (int8 in W8A8 and W4A8), else near-exact.")
   private String activations;
 
+  @Option(
+      names = "--image-cache",
+      paramLabel = "DIR",
+      description =
+          "Keeps packed weights in DIR, and loads from there what it has. Default: no cache.")
+  private Path imageCache;
+
   EngineOptions options() {
     EngineOptions options = EngineOptions.defaults();
     if (backend != null) {
@@ -50,6 +58,9 @@ final class EngineFlags {
     }
     if (activations != null) {
       options = options.withActivations(Activations.parse(activations));
+    }
+    if (imageCache != null) {
+      options = options.withImageCache(imageCache);
     }
     return tier == null ? options : options.withTier(tier);
   }

@@ -21,6 +21,7 @@ import org.nanomodel.model.Config;
 import org.nanomodel.model.Weights;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.LowRank;
+import org.nanomodel.ops.PackedImage;
 import org.nanomodel.ops.WeightData;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.tensor.DataType;
@@ -270,6 +271,11 @@ public final class AdapterDirectory implements AutoCloseable {
     @Override
     public Optional<LowRank> adapter(Arena arena, String module) {
       return adapter.lowRank(arena, module);
+    }
+
+    @Override
+    public Optional<PackedImage> image(Arena owner, List<String> modules) {
+      return base.image(owner, modules);
     }
 
     @Override

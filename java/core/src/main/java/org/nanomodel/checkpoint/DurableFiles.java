@@ -29,6 +29,7 @@ public final class DurableFiles {
   public static void write(Path target, byte[] bytes) {
     replace(
         target,
+        true,
         channel -> {
           var buffer = ByteBuffer.wrap(bytes);
           while (buffer.hasRemaining()) {
@@ -41,6 +42,7 @@ public final class DurableFiles {
   public static void copy(Path source, Path target) {
     replace(
         target,
+        true,
         channel -> {
           try (var in = FileChannel.open(source, StandardOpenOption.READ)) {
             long size = in.size();
@@ -55,11 +57,17 @@ public final class DurableFiles {
         });
   }
 
-  private interface Body {
+  /** What a new file is to hold. */
+  interface Body {
     void writeTo(FileChannel channel) throws IOException;
   }
 
-  private static void replace(Path target, Body body) {
+  /**
+   * Writes a file under a name of its own and renames it.
+   *
+   * @param force whether it outlasts a power cut; else what is left after one may be damaged
+   */
+  static void replace(Path target, boolean force, Body body) {
     String suffix =
         String.format(
             ".tmp-%d-%08x", ProcessHandle.current().pid(), ThreadLocalRandom.current().nextInt());
@@ -68,10 +76,14 @@ public final class DurableFiles {
       try (var channel =
           FileChannel.open(temp, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE)) {
         body.writeTo(channel);
-        channel.force(true);
+        if (force) {
+          channel.force(true);
+        }
       }
       Files.move(temp, target, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
-      forceFolder(target.toAbsolutePath().getParent());
+      if (force) {
+        forceFolder(target.toAbsolutePath().getParent());
+      }
     } catch (IOException e) {
       throw failed("write", target, e);
     } finally {

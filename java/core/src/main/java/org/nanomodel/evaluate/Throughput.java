@@ -15,7 +15,7 @@ import org.nanomodel.ops.Ops;
 /**
  * How many tokens a second a model runs, one sequence: prompts in steps as long as the model takes,
  * text token by token. Tokens are random, drawn once; tokenizing and sampling are no part of it,
- * the logits of the last token are.
+ * the logits of a prompt's last token and of each token of a text are.
  */
 public final class Throughput implements AutoCloseable {
   private static final int WARM_UP_TOKENS = 16; // of those that come one by one
@@ -140,8 +140,8 @@ public final class Throughput implements AutoCloseable {
       }
       int at = sequence.length();
       int n = Math.min(step, end - at);
-      boolean last = at + n == end;
-      batch.clear().add(sequence, ids, at, n, last ? Batch.Logits.LAST : Batch.Logits.NONE);
+      boolean wanted = step == 1 || at + n == end; // a text needs them for each of its tokens
+      batch.clear().add(sequence, ids, at, n, wanted ? Batch.Logits.LAST : Batch.Logits.NONE);
       model.forward(ops, batch);
     }
   }

@@ -5,12 +5,14 @@ import java.lang.foreign.MemorySegment;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
+import java.util.stream.LongStream;
 import org.nanomodel.BadModelException;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.Linear;
 import org.nanomodel.ops.LinearAdapter;
 import org.nanomodel.ops.LowRank;
+import org.nanomodel.ops.PackedImage;
 import org.nanomodel.ops.QuantizedWeight;
 import org.nanomodel.ops.WeightData;
 import org.nanomodel.tensor.DataType;
@@ -92,34 +94,45 @@ final class WeightLoader implements AutoCloseable {
 
   Linear linear(String module, long n, long k, boolean bias) {
     try (var arena = Arena.ofShared()) {
-      WeightData w = weight(arena, module, n, k);
-      return pack(arena, List.of(module), new long[] {n}, w, bias ? bias(arena, module, n) : null);
+      return linear(arena, module, n, k, bias ? bias(arena, module, n) : null);
     }
+  }
+
+  private Linear linear(Arena arena, String module, long n, long k, MemorySegment bias) {
+    List<String> modules = List.of(module);
+    return packed(arena, modules, new long[] {n}, k, bias)
+        .orElseGet(() -> pack(arena, modules, new long[] {n}, weight(arena, module, n, k), bias));
   }
 
   /** The float weight of another tensor under a module's name: a tied head. */
   Linear tied(String module, Tensor table) {
     var w = new FloatWeight(table.type(), table.rows(), table.cols(), table.segment());
+    List<String> modules = List.of(module);
+    long[] n = {w.n()};
     try (var arena = Arena.ofShared()) {
-      return pack(arena, List.of(module), new long[] {w.n()}, w, null);
+      return packed(arena, modules, n, w.k(), null)
+          .orElseGet(() -> pack(arena, modules, n, w, null));
     }
   }
 
   /** Modules that share an input of K features, fused where their weights allow it. */
   Projection projection(List<String> modules, long[] n, long k, boolean bias) {
     try (var arena = Arena.ofShared()) {
-      var parts = new ArrayList<WeightData>();
-      for (int i = 0; i < n.length; i++) {
-        parts.add(weight(arena, modules.get(i), n[i], k));
-      }
       var biases = new ArrayList<MemorySegment>();
       for (int i = 0; bias && i < n.length; i++) {
         biases.add(bias(arena, modules.get(i), n[i]));
       }
+      List<Linear> known = packedParts(arena, modules, n, k, biases);
+      if (!known.isEmpty()) {
+        return new Projection(known);
+      }
+      var parts = new ArrayList<WeightData>();
+      for (int i = 0; i < n.length; i++) {
+        parts.add(weight(arena, modules.get(i), n[i], k));
+      }
       Optional<? extends WeightData> fused = fuse(arena, parts);
       if (fused.isPresent()) {
-        return new Projection(
-            List.of(pack(arena, modules, n, fused.get(), bias ? concat(arena, biases) : null)));
+        return new Projection(List.of(pack(arena, modules, n, fused.get(), concat(arena, biases))));
       }
       var linears = new ArrayList<Linear>();
       for (int i = 0; i < n.length; i++) {
@@ -173,7 +186,11 @@ final class WeightLoader implements AutoCloseable {
     return b;
   }
 
+  /** One below the other; null when there are none. */
   private static MemorySegment concat(Arena arena, List<MemorySegment> parts) {
+    if (parts.isEmpty()) {
+      return null;
+    }
     long bytes = parts.stream().mapToLong(MemorySegment::byteSize).sum();
     MemorySegment all = arena.allocate(bytes, Tensor.ALIGNMENT);
     long at = 0;
@@ -184,16 +201,65 @@ final class WeightLoader implements AutoCloseable {
     return all;
   }
 
+  /** Of images that were packed before: one of all modules, or one each; none as a rule. */
+  private List<Linear> packedParts(
+      Arena arena, List<String> modules, long[] n, long k, List<MemorySegment> biases) {
+    Optional<Linear> fused = packed(arena, modules, n, k, concat(arena, biases));
+    if (fused.isPresent()) {
+      return List.of(fused.get());
+    }
+    var linears = new ArrayList<Linear>();
+    for (int i = 0; i < n.length && linears.size() == i; i++) {
+      MemorySegment bias = biases.isEmpty() ? null : biases.get(i);
+      packed(arena, modules.subList(i, i + 1), new long[] {n[i]}, k, bias).ifPresent(linears::add);
+    }
+    return linears.size() == n.length ? linears : List.of();
+  }
+
+  private Optional<Linear> packed(
+      Arena arena, List<String> modules, long[] n, long k, MemorySegment bias) {
+    Arena owner = Arena.ofShared();
+    LinearAdapter adapter = null;
+    try {
+      Optional<PackedImage> image = weights.image(owner, modules);
+      if (image.isEmpty()) {
+        owner.close();
+        return Optional.empty();
+      }
+      adapter = adapter(arena, modules, n, k);
+      Linear linear = Linear.of(engine, owner, modules, image.get(), bias, adapter);
+      if (linear.n() != LongStream.of(n).sum() || linear.k() != k) {
+        throw new BadModelException(
+            "the packed image of " + linear.name() + " has another shape than config.json says");
+      }
+      loaded.add(linear);
+      return Optional.of(linear);
+    } catch (RuntimeException | Error e) {
+      if (owner.scope().isAlive()) {
+        owner.close();
+      }
+      if (adapter != null) {
+        adapter.close();
+      }
+      throw e;
+    }
+  }
+
   /** Modules side by side in N, with what an adapter adds to each. */
   private Linear pack(
       Arena arena, List<String> modules, long[] n, WeightData w, MemorySegment bias) {
-    var added = new ArrayList<Optional<LowRank>>();
-    for (int i = 0; i < n.length; i++) {
-      added.add(lowRank(arena, modules.get(i), n[i], w.k()));
-    }
-    Linear linear = Linear.pack(engine, modules, w, bias, LinearAdapter.pack(engine, added, n));
+    LinearAdapter adapter = adapter(arena, modules, n, w.k());
+    Linear linear = Linear.pack(engine, modules, w, bias, adapter);
     loaded.add(linear);
     return linear;
+  }
+
+  private LinearAdapter adapter(Arena arena, List<String> modules, long[] n, long k) {
+    var added = new ArrayList<Optional<LowRank>>();
+    for (int i = 0; i < n.length; i++) {
+      added.add(lowRank(arena, modules.get(i), n[i], k));
+    }
+    return LinearAdapter.pack(engine, added, n);
   }
 
   private Optional<LowRank> lowRank(Arena arena, String module, long n, long k) {

@@ -2,8 +2,10 @@ package org.nanomodel.model;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 import java.util.Optional;
 import org.nanomodel.ops.LowRank;
+import org.nanomodel.ops.PackedImage;
 import org.nanomodel.ops.WeightData;
 import org.nanomodel.tensor.Tensor;
 
@@ -31,6 +33,16 @@ public interface Weights {
 
   /** What an adapter adds to the product of a linear module; nothing as a rule. */
   default Optional<LowRank> adapter(Arena arena, String module) {
+    return Optional.empty();
+  }
+
+  /**
+   * The image that an earlier load packed of modules side by side in N, without what an adapter
+   * adds; nothing as a rule.
+   *
+   * @param owner of the image's memory
+   */
+  default Optional<PackedImage> image(Arena owner, List<String> modules) {
     return Optional.empty();
   }
 

@@ -8,6 +8,7 @@ import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.util.List;
+import java.util.zip.CRC32C;
 import org.nanomodel.ffi.Native;
 import org.nanomodel.ffi.generated.nm_linear_info;
 import org.nanomodel.ffi.generated.nm_weight;
@@ -35,20 +36,26 @@ public final class Linear implements AutoCloseable {
       Engine engine,
       Arena arena,
       List<String> modules,
-      MemorySegment image,
-      Tensor bias,
-      LinearAdapter adapter,
-      WeightData weight) {
+      PackedImage image,
+      MemorySegment bias,
+      LinearAdapter adapter) {
     this.engine = engine;
     this.arena = arena;
     this.modules = List.copyOf(modules);
-    this.image = image;
-    this.bias = bias;
+    this.image = image.data();
+    this.bits = image.bits();
     this.adapter = adapter;
-    this.n = weight.n();
-    this.k = weight.k();
-    this.bits = weight instanceof QuantizedWeight q ? q.bits() : 0;
-    this.kernel = kernelOf(engine, image);
+    try (var call = Arena.ofConfined()) {
+      MemorySegment info = query(engine, image.data(), call);
+      this.n = nm_linear_info.n(info);
+      this.k = nm_linear_info.k(info);
+      this.kernel = Native.text(nm_linear_info.kernel(info));
+    }
+    this.bias = bias == null ? null : Tensor.allocate(arena, DataType.F32, n);
+    if (bias != null) {
+      Checks.atLeast("bias of " + modules, bias, 4 * n);
+      MemorySegment.copy(bias, 0, this.bias.segment(), 0, 4 * n);
+    }
   }
 
   /**
@@ -79,18 +86,11 @@ public final class Linear implements AutoCloseable {
       WeightData weight,
       MemorySegment bias,
       LinearAdapter adapter) {
-    if (bias != null) {
-      Checks.atLeast("bias of " + modules, bias, 4 * weight.n());
-    }
     Arena arena = Arena.ofShared();
     try {
-      MemorySegment image = pack(engine, weight, arena);
-      Tensor b = null;
-      if (bias != null) {
-        b = Tensor.allocate(arena, DataType.F32, weight.n());
-        MemorySegment.copy(bias, 0, b.segment(), 0, 4 * weight.n());
-      }
-      return new Linear(engine, arena, modules, image, b, adapter, weight);
+      int bits = weight instanceof QuantizedWeight q ? q.bits() : 0;
+      var image = new PackedImage(bits, pack(engine, weight, arena));
+      return new Linear(engine, arena, modules, image, bias, adapter);
     } catch (RuntimeException | Error e) {
       arena.close();
       if (adapter != null) {
@@ -98,6 +98,23 @@ public final class Linear implements AutoCloseable {
       }
       throw e;
     }
+  }
+
+  /**
+   * A linear of an image that was packed before, by {@link #packed()}. A damaged one is refused.
+   *
+   * @param arena of the image, a shared one; closed with the linear, but not where this fails
+   * @param bias f32 [N], copied, or null
+   * @param adapter owned by the linear unless this fails; or null
+   */
+  public static Linear of(
+      Engine engine,
+      Arena arena,
+      List<String> modules,
+      PackedImage image,
+      MemorySegment bias,
+      LinearAdapter adapter) {
+    return new Linear(engine, arena, modules, image, bias, adapter);
   }
 
   /** The same modules and bias with another weight [N, K], packed by itself, and no adapter. */
@@ -124,6 +141,33 @@ public final class Linear implements AutoCloseable {
     }
   }
 
+  /** A text that is another one where engines pack weights in another way. */
+  public static String layout(Engine engine) {
+    var crc = new CRC32C();
+    long n = 17; // rows and columns that no panel and no line ends with
+    long k = 137;
+    try (var arena = Arena.ofShared()) {
+      for (DataType type : List.of(DataType.F32, DataType.F16, DataType.BF16)) {
+        MemorySegment data = mixed(Tensor.allocate(arena, type, n, k).segment());
+        crc.update(pack(engine, new FloatWeight(type, n, k, data), arena).asByteBuffer());
+      }
+      for (int bits : new int[] {4, 8}) {
+        var weight = QuantizedWeight.allocate(arena, bits, n, k, 32, null);
+        mixed(weight.codes());
+        crc.update(pack(engine, weight, arena).asByteBuffer());
+      }
+    }
+    return Long.toHexString(crc.getValue());
+  }
+
+  /** Fills memory so that a place is told by its neighbours, with small numbers of every type. */
+  private static MemorySegment mixed(MemorySegment memory) {
+    for (long i = 0; i < memory.byteSize(); i++) {
+      memory.set(ValueLayout.JAVA_BYTE, i, (byte) (i * i % 13));
+    }
+    return memory;
+  }
+
   private static MemorySegment describe(Arena call, WeightData weight) {
     MemorySegment w = nm_weight.allocate(call);
     nm_weight.struct_size(w, (int) w.byteSize());
@@ -147,18 +191,16 @@ public final class Linear implements AutoCloseable {
     return w;
   }
 
-  private static String kernelOf(Engine engine, MemorySegment image) {
-    try (var call = Arena.ofConfined()) {
-      MemorySegment info = nm_linear_info.allocate(call);
-      nm_linear_info.struct_size(info, (int) info.byteSize());
-      MemorySegment handle = engine.acquire();
-      try {
-        Native.check(nm_linear_query(handle, image, image.byteSize(), info));
-      } finally {
-        engine.release();
-      }
-      return Native.text(nm_linear_info.kernel(info));
+  private static MemorySegment query(Engine engine, MemorySegment image, Arena call) {
+    MemorySegment info = nm_linear_info.allocate(call);
+    nm_linear_info.struct_size(info, (int) info.byteSize());
+    MemorySegment handle = engine.acquire();
+    try {
+      Native.check(nm_linear_query(handle, image, image.byteSize(), info));
+    } finally {
+      engine.release();
     }
+    return info;
   }
 
   /** The checkpoint's name of the module; names joined by "+" when several were fused. */
@@ -195,6 +237,11 @@ public final class Linear implements AutoCloseable {
   /** The kernel that serves it, e.g. {@code linear_i4_i16_avx512}. */
   public String kernel() {
     return kernel;
+  }
+
+  /** The packed image: without addresses, for engines of every tier of this library. */
+  public PackedImage packed() {
+    return new PackedImage(bits, image().asReadOnly());
   }
 
   MemorySegment image() {

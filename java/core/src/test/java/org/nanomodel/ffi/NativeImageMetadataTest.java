@@ -119,6 +119,7 @@ class NativeImageMetadataTest {
         descriptors.add((FunctionDescriptor) field.get(null));
       }
     }
+    descriptors.add(PageAdvice.SIGNATURE);
     var signatures = new TreeMap<String, ObjectNode>();
     for (FunctionDescriptor descriptor : descriptors) {
       ObjectNode call = MAPPER.createObjectNode();
