@@ -12,6 +12,7 @@ import java.util.concurrent.locks.ReentrantLock;
 import org.nanomodel.Activations;
 import org.nanomodel.Device;
 import org.nanomodel.ffi.Native;
+import org.nanomodel.ffi.NativeHeap;
 import org.nanomodel.ffi.generated.nm_cpu_info;
 import org.nanomodel.ffi.generated.nm_engine_info;
 import org.nanomodel.ffi.generated.nm_engine_options;
@@ -110,6 +111,11 @@ public final class Engine implements AutoCloseable {
     } finally {
       release();
     }
+  }
+
+  /** Gives memory of closed arenas, which the C library keeps, back to the system. */
+  public static void trimMemory() {
+    NativeHeap.trim();
   }
 
   public boolean isClosed() {

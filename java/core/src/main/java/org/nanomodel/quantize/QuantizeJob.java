@@ -17,7 +17,6 @@ import org.nanomodel.checkpoint.Codec;
 import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.OutputDirectory;
 import org.nanomodel.events.QuantizeLayerEvent;
-import org.nanomodel.ffi.NativeHeap;
 import org.nanomodel.ops.Cancel;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.Ops;
@@ -324,7 +323,7 @@ public final class QuantizeJob {
           tensors.put(module.tensors().get(i), parts.get(i));
         }
         clock.since(start, PhaseClock.Phase.PACK);
-        NativeHeap.trim(); // each module leaves holes of its own sizes
+        Engine.trimMemory(); // each module leaves holes of its own sizes
         results.add(outcome.result(number, module));
         weightsDone += module.n() * module.k();
         listener.moduleFinished(results.getLast(), progress(number));
