@@ -6,11 +6,9 @@ import java.io.IOException;
 import java.io.RandomAccessFile;
 import java.io.UncheckedIOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.Optional;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -18,10 +16,9 @@ import org.nanomodel.checkpoint.ModelDirectory;
 import org.nanomodel.checkpoint.TinyModel;
 import org.nanomodel.generate.GenerateOptions;
 import org.nanomodel.model.CausalModel;
-import org.nanomodel.model.Weights;
+import org.nanomodel.model.ForwardingWeights;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.WeightData;
-import org.nanomodel.tensor.Tensor;
 
 /**
  * RELIABILITY S10: the weight file is cut short while a model is open or loaded. In a process of
@@ -72,36 +69,16 @@ class CutFileTest {
     }
 
     /** Cuts the file after it has handed out the first linear weight. */
-    private record Cutting(ModelDirectory directory) implements Weights {
-      @Override
-      public boolean has(String tensor) {
-        return directory.has(tensor);
-      }
-
-      @Override
-      public Tensor tensor(String name) {
-        return directory.tensor(name);
-      }
-
-      @Override
-      public Tensor tensor(Arena arena, String name) {
-        return directory.tensor(arena, name);
-      }
-
+    private record Cutting(ModelDirectory base) implements ForwardingWeights {
       @Override
       public WeightData linear(Arena arena, String module) {
-        WeightData weight = directory.linear(arena, module);
+        WeightData weight = base.linear(arena, module);
         try {
-          cut(directory.path());
+          cut(base.path());
         } catch (IOException e) {
           throw new UncheckedIOException(e);
         }
         return weight;
-      }
-
-      @Override
-      public Optional<MemorySegment> bias(Arena arena, String module) {
-        return directory.bias(arena, module);
       }
     }
   }

@@ -2,7 +2,6 @@ package org.nanomodel.checkpoint;
 
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HashSet;
@@ -18,11 +17,10 @@ import org.nanomodel.json.Escaped;
 import org.nanomodel.json.JsonFields;
 import org.nanomodel.json.JsonFile;
 import org.nanomodel.model.Config;
+import org.nanomodel.model.ForwardingWeights;
 import org.nanomodel.model.Weights;
 import org.nanomodel.ops.FloatWeight;
 import org.nanomodel.ops.LowRank;
-import org.nanomodel.ops.PackedImage;
-import org.nanomodel.ops.WeightData;
 import org.nanomodel.safetensors.TensorInfo;
 import org.nanomodel.tensor.DataType;
 import org.nanomodel.tensor.Tensor;
@@ -247,40 +245,10 @@ public final class AdapterDirectory implements AutoCloseable {
     stored.close();
   }
 
-  private record Adapted(Weights base, AdapterDirectory adapter) implements Weights {
-    @Override
-    public boolean has(String tensor) {
-      return base.has(tensor);
-    }
-
-    @Override
-    public Tensor tensor(String name) {
-      return base.tensor(name);
-    }
-
-    @Override
-    public Tensor tensor(Arena arena, String name) {
-      return base.tensor(arena, name);
-    }
-
-    @Override
-    public WeightData linear(Arena arena, String module) {
-      return base.linear(arena, module);
-    }
-
+  private record Adapted(Weights base, AdapterDirectory adapter) implements ForwardingWeights {
     @Override
     public Optional<LowRank> adapter(Arena arena, String module) {
       return adapter.lowRank(arena, module);
-    }
-
-    @Override
-    public Optional<PackedImage> image(Arena owner, List<String> modules) {
-      return base.image(owner, modules);
-    }
-
-    @Override
-    public Optional<MemorySegment> bias(Arena arena, String module) {
-      return base.bias(arena, module);
     }
   }
 }

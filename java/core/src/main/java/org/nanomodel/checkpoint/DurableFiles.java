@@ -1,5 +1,7 @@
 package org.nanomodel.checkpoint;
 
+import static java.nio.charset.StandardCharsets.UTF_8;
+
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteBuffer;
@@ -128,6 +130,13 @@ public final class DurableFiles {
     } catch (IOException e) {
       throw failed("read", file, e);
     }
+  }
+
+  /** SHA-256 of a text in UTF-8, in hexadecimal. */
+  static String sha256(String text) {
+    var digest = sha256();
+    digest.update(text.getBytes(UTF_8));
+    return hex(digest);
   }
 
   /** Feeds the bytes of a segment to a digest. */

@@ -6,10 +6,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
-import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.InstantSource;
-import java.util.HexFormat;
 import org.nanomodel.NanoModelException;
 
 /**
@@ -59,7 +57,7 @@ final class FileHashes {
   String sha256(Path file) throws IOException {
     Path real = file.toRealPath();
     String stamp = stamp(real);
-    Path memory = folder.resolve(name(real));
+    Path memory = folder.resolve(DurableFiles.sha256(real.toString()));
     String known = Files.exists(memory) ? new String(Files.readAllBytes(memory), UTF_8) : "";
     if (known.startsWith(stamp + " ") && known.length() == stamp.length() + 1 + HEX) {
       return known.substring(known.length() - HEX);
@@ -79,10 +77,5 @@ final class FileHashes {
     } catch (NanoModelException e) {
       throw new IOException(e.getMessage(), e);
     }
-  }
-
-  private static String name(Path file) {
-    MessageDigest digest = DurableFiles.sha256();
-    return HexFormat.of().formatHex(digest.digest(file.toString().getBytes(UTF_8)));
   }
 }

@@ -1,18 +1,13 @@
 package org.nanomodel.checkpoint;
 
-import static java.nio.charset.StandardCharsets.UTF_8;
-
 import java.io.IOException;
 import java.lang.foreign.Arena;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileTime;
-import java.security.MessageDigest;
 import java.time.Duration;
 import java.time.InstantSource;
 import java.util.ArrayList;
-import java.util.HexFormat;
 import java.util.List;
 import java.util.Optional;
 import java.util.function.Function;
@@ -20,13 +15,11 @@ import org.nanomodel.Device;
 import org.nanomodel.NanoModelException;
 import org.nanomodel.Version;
 import org.nanomodel.model.CausalModel;
+import org.nanomodel.model.ForwardingWeights;
 import org.nanomodel.model.Weights;
 import org.nanomodel.ops.Engine;
 import org.nanomodel.ops.Linear;
-import org.nanomodel.ops.LowRank;
 import org.nanomodel.ops.PackedImage;
-import org.nanomodel.ops.WeightData;
-import org.nanomodel.tensor.Tensor;
 
 /**
  * A folder that keeps the packed linears of models: the next load maps them instead of reading and
@@ -96,9 +89,7 @@ public final class ImageCache {
       }
     }
     CausalModel model = load.apply(directory);
-    if (stamps.equals(stamps(directory))) { // else the images are not those of the hash
-      write(path, model);
-    }
+    write(path, directory, stamps, model);
     return model;
   }
 
@@ -114,8 +105,11 @@ public final class ImageCache {
     }
   }
 
-  private void write(Path path, CausalModel model) {
+  private void write(Path path, ModelDirectory directory, List<String> stamps, CausalModel model) {
     try {
+      if (!stamps.equals(stamps(directory))) {
+        return; // the images are not those of the hash
+      }
       Files.createDirectories(folder);
       removeAbandoned();
       ImageFile.write(path, model.linears());
@@ -160,45 +154,14 @@ public final class ImageCache {
     for (Path file : files(directory)) {
       text.append(file.getFileName()).append(' ').append(hashes.sha256(file)).append('\n');
     }
-    MessageDigest digest = DurableFiles.sha256();
-    return HexFormat.of().formatHex(digest.digest(text.toString().getBytes(UTF_8)));
+    return DurableFiles.sha256(text.toString());
   }
 
   /** A checkpoint whose linears were packed before. */
-  private record Known(ModelDirectory base, ImageFile images) implements Weights {
+  private record Known(ModelDirectory base, ImageFile images) implements ForwardingWeights {
     @Override
     public Optional<PackedImage> image(Arena owner, List<String> modules) {
       return images.map(owner, modules);
-    }
-
-    @Override
-    public boolean has(String tensor) {
-      return base.has(tensor);
-    }
-
-    @Override
-    public Tensor tensor(String name) {
-      return base.tensor(name);
-    }
-
-    @Override
-    public Tensor tensor(Arena arena, String name) {
-      return base.tensor(arena, name);
-    }
-
-    @Override
-    public WeightData linear(Arena arena, String module) {
-      return base.linear(arena, module);
-    }
-
-    @Override
-    public Optional<LowRank> adapter(Arena arena, String module) {
-      return base.adapter(arena, module);
-    }
-
-    @Override
-    public Optional<MemorySegment> bias(Arena arena, String module) {
-      return base.bias(arena, module);
     }
   }
 }
